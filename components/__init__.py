@@ -1,0 +1,1 @@
+"""What the platform is made of, one component a file."""
