@@ -4,30 +4,231 @@ import pulumi
 import pulumi_postgresql as postgresql
 
 import settings as config
+from components.connection_budget import connection_budget
 from components.database_access import DatabaseAccess, DatabaseAccessArgs
+from components.generated_secrets import GeneratedSecrets, GeneratedSecretsArgs
+from components.pgbouncer_ini import STATS_USER
 
 settings = config.from_engine(pulumi.get_stack())
-assert settings.local is not None
+products = list(settings.products.values())
+rds = settings.database if isinstance(settings.database, config.RdsDatabase) else None
+budget = connection_budget(settings)
 
-postgres = postgresql.Provider(
-    "postgres",
-    host="127.0.0.1",
-    port=settings.local.database_port,
-    database=config.DATABASE,
-    username=config.ADMIN,
-    password=pulumi.Output.secret(settings.local.passwords[config.ADMIN].get_secret_value()),
-    superuser=False,
-    sslmode="disable",
+for product in products:
+    if product.readers:
+        pulumi.warn(f"{', '.join(product.readers)} can read every table of {product.schema_name}, users' hashes too")
+
+secrets = GeneratedSecrets(
+    "secrets",
+    GeneratedSecretsArgs(
+        admin=config.ADMIN,
+        login_roles=[*(p.login_role for p in products), *([STATS_USER] if settings.kubernetes else [])],
+        application_secrets=[config.APPLICATION_SECRETS[p.framework] for p in products if p.framework],
+        rotations=settings.rotations,
+        protect=settings.protect,
+        given=settings.local,
+    ),
 )
+
+# --- the database -----------------------------------------------------------------------------------------------------
+
+if rds:
+    import pulumi_aws as aws
+
+    from components.cluster_facts import cluster_facts
+    from components.database_alarms import DatabaseAlarms, DatabaseAlarmsArgs
+    from components.database_server import DatabaseServer, DatabaseServerArgs
+
+    assert settings.aws
+    assert settings.kubernetes
+    in_aws = aws.Provider(
+        "aws",
+        region=settings.aws.region,
+        allowed_account_ids=[settings.aws.account_id],
+        default_tags={"tags": {"project": config.PROJECT, "stack": settings.stack, "managed-by": "pulumi"}},
+    )
+    cluster = cluster_facts(settings.kubernetes.cluster, settings.aws, settings.kubernetes.database_cidrs, in_aws)
+    server = DatabaseServer(
+        "database",
+        DatabaseServerArgs(
+            settings=rds,
+            database=config.DATABASE,
+            admin=config.ADMIN,
+            password=secrets.passwords[config.ADMIN],
+            secret_name=f"lightwave/{settings.stack}/database/admin",
+            account_id=settings.aws.account_id,
+            vpc_id=cluster.vpc_id,
+            private_subnet_ids=cluster.private_subnet_ids,
+            client_security_group_id=cluster.security_group_id,
+            protect=settings.protect,
+        ),
+        pulumi.ResourceOptions(provider=in_aws),
+    )
+    alarms = DatabaseAlarms(
+        "alarms",
+        DatabaseAlarmsArgs(
+            identifier=rds.identifier,
+            instance=server.identifier,
+            instance_class=rds.instance_class,
+            allocated_storage_gib=rds.allocated_storage_gib,
+            connection_budget=budget.available,
+            account_id=settings.aws.account_id,
+            email=rds.alarm_email,
+        ),
+        pulumi.ResourceOptions(provider=in_aws),
+    )
+    tunnel = rds.admin_endpoint
+    postgres = postgresql.Provider(
+        "postgres",
+        host=tunnel.host if tunnel else server.address,
+        port=tunnel.port if tunnel else server.port,
+        database=config.DATABASE,
+        username=config.ADMIN,
+        password=secrets.passwords[config.ADMIN],
+        superuser=False,
+        sslmode=tunnel.ssl_mode if tunnel else "verify-full",
+        sslrootcert=rds.ca_bundle,
+        connect_timeout=30,
+    )
+else:
+    assert settings.local
+    postgres = postgresql.Provider(
+        "postgres",
+        host="127.0.0.1",
+        port=settings.local.database_port,
+        database=config.DATABASE,
+        username=config.ADMIN,
+        password=secrets.passwords[config.ADMIN],
+        superuser=False,
+        sslmode="disable",
+    )
+
 access = DatabaseAccess(
     "access",
     DatabaseAccessArgs(
         database=config.DATABASE,
         admin=config.ADMIN,
-        products=list(settings.products.values()),
-        password_verifiers={k: v.get_secret_value() for k, v in settings.local.scram_verifiers.items()},
+        products=products,
+        password_verifiers={p.login_role: secrets.verifiers[p.login_role] for p in products},
         protect=settings.protect,
     ),
     pulumi.ResourceOptions(provider=postgres),
 )
+
+# --- media ------------------------------------------------------------------------------------------------------------
+
+if settings.media:
+    # Its SDK costs seconds to import: a stack without media does not pay for it.
+    from components.media import Media, MediaArgs
+
+    media = Media("media", MediaArgs(media=settings.media, protect=settings.protect))
+    pulumi.export("media", {"bucket": media.bucket, "endpoint": media.endpoint, "base_url": media.base_url})
+
+# --- the cluster ------------------------------------------------------------------------------------------------------
+
+if settings.kubernetes and rds:
+    import pulumi_kubernetes as kubernetes
+
+    from components.kubeconfig import eks_kubeconfig
+    from components.namespace import Namespace, NamespaceArgs
+    from components.network_flows import PGBOUNCER_PORT, SHARED_NAMESPACE, platform_flows
+    from components.pgbouncer import PgBouncer, PgBouncerArgs
+    from components.service_env import ObjectStore, Server, ServiceEnvArgs, service_env
+    from components.service_identity import DATABASE_CA_KEY, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
+
+    assert settings.aws
+    assert settings.media
+    on_cluster = kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=eks_kubeconfig(cluster, settings.aws.region),
+        # Set and kept: without it a changed kubeconfig would replace the provider and everything it made.
+        cluster_identifier=settings.kubernetes.cluster,
+        upsert_existing_objects=True,
+    )
+    flows = platform_flows(
+        products=products,
+        edge_namespace=settings.kubernetes.edge_namespace,
+        database_cidrs=cluster.database_cidrs,
+    )
+    namespaces = {
+        name: Namespace(
+            name,
+            NamespaceArgs(
+                namespace=name,
+                settings=namespace,
+                flows=flows,
+                cluster=settings.kubernetes.cluster,
+                protect=settings.protect,
+            ),
+            pulumi.ResourceOptions(providers=[on_cluster, in_aws]),
+        )
+        for name, namespace in settings.kubernetes.namespaces.items()
+    }
+    ca_bundle = config.ca_bundle(rds)
+    pgbouncer = PgBouncer(
+        "pgbouncer",
+        PgBouncerArgs(
+            namespace=SHARED_NAMESPACE,
+            settings=settings.pgbouncer,
+            products=products,
+            server_host=server.address,
+            ca_bundle=ca_bundle,
+            verifiers=secrets.verifiers,
+            stats_password=secrets.passwords[STATS_USER],
+            rotations=settings.rotations,
+        ),
+        # The roles first: a rotated password is on the server before the pooler serves with it.
+        pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[SHARED_NAMESPACE], access]),
+    )
+    payload_namespace = next(p.namespace for p in products if p.framework == "payload")
+    store = ObjectStore(
+        endpoint=media.endpoint,
+        account_id=settings.media.account_id,
+        access_key_id=media.access_key_id,
+        secret_access_key=media.secret_access_key,
+        bucket=media.bucket,
+    )
+    service_envs = {}
+    for product in products:
+        if product.framework is None or product.namespace is None:
+            continue
+        env = service_env(
+            ServiceEnvArgs(
+                product=product,
+                database=config.DATABASE,
+                pooled=Server(host=f"pgbouncer.{SHARED_NAMESPACE}", port=PGBOUNCER_PORT),
+                direct=Server(host=server.address, port=server.port),
+                password=secrets.passwords[product.login_role],
+                application_secret=secrets.application[config.APPLICATION_SECRETS[product.framework]],
+                store=store if product.framework == "payload" else None,
+                cdn_base_url=f"https://{settings.media.domain}",
+                direct_ca_bundle=f"/etc/rds-ca/{DATABASE_CA_KEY}",
+                payload_api_url=f"http://{PAYLOAD_SERVICE}:3000/api" if product.framework == "django" else None,
+            )
+        )
+        service_envs[product.name] = {entry.name: entry.value for entry in env}
+        ServiceIdentity(
+            product.name,
+            ServiceIdentityArgs(
+                product=product,
+                env=service_envs[product.name],
+                ca_bundle=ca_bundle,
+                payload_namespace=payload_namespace if product.framework == "django" else None,
+            ),
+            # The pooler first: a client that knows the new password must find it there.
+            pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[product.namespace], pgbouncer]),
+        )
+    if not settings.kubernetes.network_policy_enforced:
+        pulumi.warn(
+            "network policies are declared and not enforced until the VPC CNI add-on runs with enableNetworkPolicy=true;"
+            f" then: pulumi config set --stack {settings.stack} --path lightwave:kubernetes.networkPolicyEnforced true"
+        )
+    pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)
+    pulumi.export("pgbouncer", pgbouncer.address)
+    pulumi.export("service_env", pulumi.Output.secret(service_envs))
+
+if rds:
+    pulumi.export("database", {"host": server.address, "port": server.port, "name": config.DATABASE})
+    pulumi.export("database_admin_secret", server.admin_secret_arn)
 pulumi.export("login_roles", access.login_roles)
+pulumi.export("connection_budget", budget.lines())

@@ -9,17 +9,28 @@ import ipaddress
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pulumi.runtime.config import CONFIG, get_config_env
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys_env
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 PROJECT = "lightwave"
 ROOT = Path(__file__).resolve().parent
@@ -50,64 +61,92 @@ class SettingsError(Exception):
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-def _cidr(value: str) -> str:
-    try:
-        return str(ipaddress.ip_network(value, strict=True))
-    except ValueError as error:
-        raise PydanticCustomError(
-            "cidr", "{error}; allowed: a network in CIDR form such as 10.0.0.0/16", {"error": str(error)}
-        ) from error
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A text's form, and the words for what is allowed: the pattern alone is no help to who must mend it."""
 
+    pattern: str
+    allowed: str
+    stands_in: bool = True
+    """Whether the offline plan may hold `KNOWN_AT_DEPLOY` in its place; never in that of a name."""
 
-def _matching(pattern: str, allowed: str) -> AfterValidator:
-    """A validator that says in words what is allowed; the pattern alone is no help to who must mend it."""
-    compiled = re.compile(pattern)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        checked = core_schema.no_info_after_validator_function(self._check, handler(source))
+        return core_schema.no_info_before_validator_function(_digits_as_text, checked)
 
-    def check(value: str) -> str:
-        if value != KNOWN_AT_DEPLOY and not compiled.fullmatch(value):
-            raise PydanticCustomError("form", "is malformed; allowed: {allowed}", {"allowed": allowed})
-        if value == KNOWN_AT_DEPLOY and _facts_required.get():
-            raise PydanticCustomError("form", "is a placeholder; allowed: {allowed}", {"allowed": allowed})
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: Any) -> dict[str, Any]:
+        return {"type": "string", "allowed": self.allowed}
+
+    def _check(self, value: str) -> str:
+        if value == KNOWN_AT_DEPLOY and self.stands_in:
+            if _facts_required.get():
+                raise PydanticCustomError("form", "is a placeholder of the offline plan")
+        elif not re.fullmatch(self.pattern, value, re.ASCII):
+            raise PydanticCustomError("form", "is malformed")
         return value
 
-    return AfterValidator(check)
+
+def _digits_as_text(value: Any) -> Any:
+    # `pulumi config set --path` stores 4 or 123456789012 as a number, whatever the field is.
+    return str(value) if type(value) is int else value
+
+
+def _cidr(value: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(value))
+    except ValueError as error:
+        raise PydanticCustomError("form", "is no network: {why}", {"why": str(error)}) from error
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-_SQL_NAME = r"[a-z][a-z0-9_]{0,47}"
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = r"([01]\d|2[0-3]):[0-5]\d"
+_DAY = f"({'|'.join(_DAYS)})"
 
-Cidr = Annotated[str, AfterValidator(_cidr)]
-SqlName = Annotated[str, _matching(_SQL_NAME, "a lower-case SQL name: a letter, then letters, digits or _, at most 48")]
-DnsLabel = Annotated[str, _matching(_LABEL, "a DNS label: lower-case letters, digits and inner hyphens, at most 63")]
-Domain = Annotated[str, _matching(rf"({_LABEL}\.)+[a-z][a-z0-9-]*[a-z0-9]", "a domain name such as example.com")]
-Origin = Annotated[
-    str, _matching(rf"https?://({_LABEL}\.)*{_LABEL}(:\d{{1,5}})?", "an origin such as https://example.com, no path")
+SqlName = Annotated[
+    str,
+    _Form(r"[a-z][a-z0-9_]{0,47}", "a lower-case SQL name: a letter, then letters, digits or _, at most 48", False),
 ]
-EnvName = Annotated[str, _matching(r"[A-Z][A-Z0-9_]*", "an environment variable's name such as PAYLOAD_SECRET")]
-Arn = Annotated[str, _matching(r"arn:aws[a-z-]*:[^\s]+", "an ARN such as arn:aws:iam::123456789012:role/deploy")]
-AwsAccountId = Annotated[str, _matching(r"\d{12}", "the 12 digits of an AWS account")]
-AwsRegion = Annotated[str, _matching(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")]
-CloudflareId = Annotated[str, _matching(r"[0-9a-f]{32}", "32 hexadecimal digits, as Cloudflare's dashboard shows them")]
+DnsLabel = Annotated[
+    str, _Form(_LABEL, "a DNS label: lower-case letters, digits and inner hyphens, at most 63", stands_in=False)
+]
+Domain = Annotated[
+    str, _Form(rf"(?=.{{1,253}}$)({_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]", "a domain name such as example.com")
+]
+Origin = Annotated[
+    str, _Form(rf"https?://({_LABEL}\.)*{_LABEL}(:\d{{1,5}})?", "an origin such as https://example.com, no path")
+]
+Arn = Annotated[str, _Form(r"arn:aws[a-z-]*:\S+", "an ARN such as arn:aws:iam::123456789012:role/deploy")]
+AwsAccountId = Annotated[str, _Form(r"\d{12}", "the 12 digits of an AWS account")]
+AwsRegion = Annotated[str, _Form(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")]
+VpcId = Annotated[str, _Form(r"vpc-[0-9a-f]{8,17}", "a VPC id such as vpc-0a1b2c3d4e5f67890")]
+SubnetId = Annotated[str, _Form(r"subnet-[0-9a-f]{8,17}", "a subnet id such as subnet-0a1b2c3d")]
+SecurityGroupId = Annotated[str, _Form(r"sg-[0-9a-f]{8,17}", "a security group id such as sg-0a1b2c3d")]
+InstanceClass = Annotated[str, _Form(r"db\.[a-z0-9]+\.[a-z0-9]+", "an RDS instance class such as db.t3.medium")]
+CloudflareId = Annotated[str, _Form(r"[0-9a-f]{32}", "32 hexadecimal digits, as Cloudflare's dashboard shows them")]
 ImageDigest = Annotated[
     str,
-    _matching(
-        r"[a-z0-9./:_-]+:[\w.-]+@sha256:[0-9a-f]{64}", "an image by tag and digest: name:tag@sha256:<64 hex digits>"
-    ),
+    _Form(r"[a-z0-9./:_-]+:[\w.-]+@sha256:[0-9a-f]{64}", "an image by tag and digest: name:tag@sha256:<64 hex digits>"),
 ]
-HostName = Annotated[str, _matching(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an IP address")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Quantity = Annotated[
-    str, _matching(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?", "a Kubernetes quantity such as 500m, 2 or 4Gi")
-]
-Window = Annotated[str, _matching(r"\d\d:\d\d-\d\d:\d\d", "a daily window in UTC such as 02:00-03:00")]
+HostName = Annotated[str, _Form(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an IP address")]
+Email = Annotated[str, _Form(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
+Quantity = Annotated[str, _Form(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?", "a Kubernetes quantity such as 500m, 2 or 4Gi")]
+DailyWindow = Annotated[str, _Form(f"{_TIME}-{_TIME}", "a daily window in UTC such as 02:00-03:00")]
 WeeklyWindow = Annotated[
-    str,
-    _matching(
-        r"(mon|tue|wed|thu|fri|sat|sun):\d\d:\d\d-(mon|tue|wed|thu|fri|sat|sun):\d\d:\d\d",
-        "a weekly window in UTC such as sun:03:30-sun:04:30",
-    ),
+    str, _Form(f"{_DAY}:{_TIME}-{_DAY}:{_TIME}", "a weekly window in UTC such as sun:03:30-sun:04:30")
 ]
-NonEmpty = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+ServiceKey = Annotated[
+    str, _Form(rf"{_LABEL}(/{_LABEL})*", "a service's key such as lightwave-media-site/website", stands_in=False)
+]
+Context = Annotated[str, _Form(r"\S+", "the name of a kubeconfig context")]
+CaBundle = Annotated[str, _Form(r"[\w.-]+\.pem", "a file name that ends in .pem", stands_in=False)]
+Cidr = Annotated[
+    str,
+    AfterValidator(_cidr),
+    WithJsonSchema({"type": "string", "allowed": "an IPv4 network in CIDR form such as 10.0.0.0/16"}),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+SecretText = Annotated[SecretStr, Field(min_length=1)]
 
 
 class _Model(BaseModel):
@@ -133,12 +172,12 @@ class Pool(_Model):
 class Product(_Model):
     """One entry of the product table: it drives roles, grants, pools, secrets, env files and the access matrix."""
 
-    name: SqlName
+    name: str
     """Its key in the table."""
-    schema_name: Annotated[SqlName, Field(alias="schema")]
+    schema_name: Annotated[SqlName, Field(alias="schema", default_factory=lambda product: product["name"])]
     """Its schema; the product's name unless the entry says otherwise."""
     readers: tuple[SqlName, ...] = ()
-    """Products whose login role may read this schema. Off by default: a reader of `payload` reads `payload.users` too."""
+    """Products whose login role may read this schema. None by default: whoever reads `payload` reads its `users`."""
     pool: Pool = Pool()
     connection_limit: Annotated[int, Field(ge=1, le=1000)] = 40
     """CONNECTION LIMIT of the login role: pooled and direct connections together."""
@@ -146,7 +185,7 @@ class Product(_Model):
     idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 60_000
     framework: Literal["payload", "django"] | None = None
     """Whose terms the env file is written in; a product without one has schema and roles alone."""
-    service: NonEmpty | None = None
+    service: ServiceKey | None = None
     """The service's key in the `.env.services.json` contract."""
     namespace: DnsLabel | None = None
     """The EKS namespace its service runs in, if it has one."""
@@ -173,34 +212,40 @@ class LocalDatabase(_Model):
 
 
 class AdminEndpoint(_Model):
-    """How the postgresql provider reaches a private RDS when the program does not run inside the VPC: a tunnel's end."""
+    """How the postgresql provider reaches a private RDS from outside its VPC: a tunnel's end."""
 
     host: HostName
     port: Port
     ssl_mode: Literal["verify-full", "verify-ca"] = "verify-ca"
-    """verify-ca for a port forward (the host name differs); verify-full through a SOCKS5 proxy, which keeps the name."""
+    """verify-ca for a port forward (the host name differs); verify-full through SOCKS5, which keeps the name."""
+
+
+BACKUP_WINDOW = "02:00-03:00"
+MAINTENANCE_WINDOW = "sun:03:30-sun:04:30"
 
 
 class RdsDatabase(_Model):
     """RDS PostgreSQL 15."""
 
     server: Literal["rds"]
-    instance_class: Annotated[
-        str, _matching(r"db\.[a-z0-9]+\.[a-z0-9]+", "an RDS instance class such as db.t3.medium")
-    ] = "db.t3.medium"
+    identifier: DnsLabel = "lightwave-platform"
+    """The instance's name at AWS; an adopted one keeps the name that it has."""
+    instance_class: InstanceClass = "db.t3.medium"
     allocated_storage_gib: Annotated[int, Field(ge=20, le=65536)] = 50
     max_allocated_storage_gib: Annotated[int, Field(ge=26, le=65536)] = 200
     multi_az: bool = True
     backup_retention_days: Annotated[int, Field(ge=1, le=35)] = 14
-    backup_window: Window = "02:00-03:00"
-    maintenance_window: WeeklyWindow = "sun:03:30-sun:04:30"
+    backup_window: DailyWindow = BACKUP_WINDOW
+    maintenance_window: WeeklyWindow = MAINTENANCE_WINDOW
     log_retention_days: Literal[7, 14, 30, 60, 90, 180, 365] = 30
     kms_key_arn: Arn | None = None
     """An own KMS key for storage; AWS's own `aws/rds` key without it."""
-    alarm_email: Annotated[str, _matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")] | None = None
+    alarm_email: Email | None = None
     import_id: DnsLabel | None = None
-    """Identifier of an existing instance to adopt; taken out again after the deploy that adopted it."""
+    """Identifier of an existing instance to adopt, `identifier` again; taken out after the deploy that adopted it."""
     admin_endpoint: AdminEndpoint | None = None
+    ca_bundle: CaBundle = "rds-ca.pem"
+    """File beside this one with the certificates of RDS's CAs, which are public: AWS's global or regional bundle."""
 
 
 Database = Annotated[LocalDatabase | RdsDatabase, Field(discriminator="server")]
@@ -211,13 +256,9 @@ class Aws(_Model):
 
     account_id: AwsAccountId
     region: AwsRegion
-    vpc_id: Annotated[str, _matching(r"vpc-[0-9a-f]{8,17}", "a VPC id such as vpc-0a1b2c3d4e5f67890")] | None = None
-    private_subnet_ids: tuple[
-        Annotated[str, _matching(r"subnet-[0-9a-f]{8,17}", "a subnet id such as subnet-0a1b2c3d")], ...
-    ] = ()
-    cluster_security_group_id: (
-        Annotated[str, _matching(r"sg-[0-9a-f]{8,17}", "a security group id such as sg-0a1b2c3d")] | None
-    ) = None
+    vpc_id: VpcId | None = None
+    private_subnet_ids: tuple[SubnetId, ...] = ()
+    cluster_security_group_id: SecurityGroupId | None = None
 
 
 # --- PgBouncer --------------------------------------------------------------------------------------------------------
@@ -253,9 +294,9 @@ class Media(_Model):
     location: Literal["apac", "eeur", "enam", "weur", "wnam", "oc"] | None = None
     jurisdiction: Literal["default", "eu", "fedramp"] = "default"
     credentials: Literal["token", "given"] = "token"
-    """token: an account token scoped to the bucket is made; given: `media.accessKeyId` and `secretAccessKey`, secrets."""
-    access_key_id: SecretStr | None = None
-    secret_access_key: SecretStr | None = None
+    """token: an account token scoped to the bucket is made. given: `accessKeyId` and `secretAccessKey`, secrets."""
+    access_key_id: SecretText | None = None
+    secret_access_key: SecretText | None = None
     zone_singletons: bool = True
     """Whether this stack owns the zone's cache ruleset and tiered cache: one stack a zone."""
 
@@ -286,12 +327,14 @@ class Kubernetes(_Model):
     """The cluster and its namespaces."""
 
     cluster: DnsLabel = "lightwave-prod"
-    context: NonEmpty | None = None
+    context: Context | None = None
     """A kubeconfig context (kind, k3d) in place of the EKS cluster."""
     network_policy_enforced: bool = False
     """Set once the VPC CNI add-on runs with enableNetworkPolicy=true; a loud output says so while it is not."""
     edge_namespace: DnsLabel = "ingress-nginx"
     """Namespace of the ingress controller, the one place from which the edge reaches Payload and the API."""
+    database_cidrs: tuple[Cidr, ...] = ()
+    """Networks in which PostgreSQL listens, for the pods' egress policies, where no lookup from EKS tells them."""
     namespaces: dict[DnsLabel, Namespace]
 
 
@@ -320,7 +363,7 @@ class Settings(_Model):
     products: dict[SqlName, Product]
     database: Database
     pgbouncer: PgBouncer = PgBouncer()
-    rotations: dict[str, Annotated[int, Field(ge=1)]] = {}
+    rotations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
     """By secret (a login role, the admin, an env variable): a counter; raising it generates the secret anew."""
     aws: Aws | None = None
     media: Media | None = None
@@ -333,73 +376,13 @@ class Settings(_Model):
 
 
 RESERVED_SCHEMAS = ("public", "information_schema", "extensions")
+RESERVED_PRODUCTS = ("lightwave", "pgbouncer", "postgres", "rdsadmin", "template0", "template1")
+"""Names of the platform's own roles and of databases that the servers bring along."""
+RESERVED_PREFIXES = ("pg_", "rds_")
+"""PostgreSQL refuses roles and schemas that begin with the first; the roles of RDS itself begin with the second."""
 
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
-
-
-# --- reading and refusing ---------------------------------------------------------------------------------------------
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: where, and what is wrong with what would be allowed."""
-
-    key: tuple[str, ...]
-    message: str
-
-
-def stack_config(stack: str) -> dict[str, Any]:
-    """The stack's config as the engine would give it: Pulumi.yaml's defaults under Pulumi.<stack>.yaml's values.
-
-    Raises SettingsError when there is no such stack file.
-    """
-    path = ROOT / f"Pulumi.{stack}.yaml"
-    if not path.exists():
-        known = ", ".join(sorted(p.name.split(".")[1] for p in ROOT.glob("Pulumi.*.yaml")))
-        raise SettingsError(f"stack {stack}: there is no {path.name}; allowed: {known}")
-    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
-    defaults = {
-        key: entry["default"] for key, entry in project.items() if isinstance(entry, dict) and "default" in entry
-    }
-    return {**defaults, **(yaml.safe_load(path.read_text()).get("config") or {})}
-
-
-def from_engine(stack: str) -> "Settings":
-    """Settings from the config that the engine (or the recorder) handed to this run: strings, an object as JSON."""
-    config = {**get_config_env(), **CONFIG.get()}
-    return load(stack, {key: _decoded(value) for key, value in config.items()}, local=_local_state())
-
-
-def load(stack: str, config: Mapping[str, Any], local: Mapping[str, Any] | None = None) -> Settings:
-    """Settings of a stack from its config (`lightwave:` keys; other namespaces are their providers' business).
-
-    `local` is the dev stack's state as `make up` wrote it. Raises SettingsError with every error at once.
-    """
-    raw = {key.partition(":")[2]: value for key, value in config.items() if key.startswith(f"{PROJECT}:")}
-    on_rds = _at(raw, "database", "server") == "rds"
-    for section in ("media", "kubernetes", *(() if on_rds else ("aws",))):
-        if raw.get(section) == {}:  # Pulumi.yaml's default: the stack has none
-            del raw[section]
-    if not _facts_required.get():
-        _stand_in_for_facts(raw)
-    problems = list(_cross_field_problems(raw))
-    raw = _with_names(raw)
-    server = _at(raw, "database", "server")
-    if server == "local":
-        if not _facts_required.get():
-            raw["local"] = _placeholder_state(raw)
-        elif local is not None:
-            raw["local"] = local
-        else:
-            problems.append(Problem((), f"the local PostgreSQL is not set up ({LOCAL_STATE} is missing); run: make up"))
-    try:
-        settings = Settings.model_validate_json(json.dumps({**raw, "stack": stack}, default=str))
-    except ValidationError as error:
-        problems += _shape_problems(error)
-    if problems:
-        raise SettingsError(_message(stack, problems))
-    return settings
-
 
 LOCAL_STATE = ".local/state.json"
 FACTS = (
@@ -413,31 +396,154 @@ FACTS = (
 """Facts of an account or a registry: the repository does not know them, a deploy must be told."""
 
 
-def _local_state() -> dict[str, Any] | None:
-    path = ROOT / LOCAL_STATE
-    if not path.exists():
-        return None
-    state: dict[str, Any] = json.loads(path.read_text())
-    return state
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _placeholder_state(raw: dict[str, Any]) -> dict[str, Any]:
-    """Stands in for the dev stack's state in the offline plan: PostgreSQL's and PgBouncer's usual ports, no secrets."""
-    roles = [f"{name}_user" for name in (raw["products"] if isinstance(raw.get("products"), dict) else {})]
-    return {
-        "databasePort": 5432,
-        "pgbouncerPort": 6432,
-        "passwords": dict.fromkeys([ADMIN, *roles], KNOWN_AT_DEPLOY),
-        "scramVerifiers": dict.fromkeys(roles, KNOWN_AT_DEPLOY),
-        "secrets": dict.fromkeys(APPLICATION_SECRETS.values(), KNOWN_AT_DEPLOY),
-    }
+class Problem(NamedTuple):
+    """One thing that is wrong with the config."""
+
+    key: tuple[str | int, ...]
+    wrong: str
+    allowed: str
+    cure: Literal["set", "edit", "remove"] = "set"
 
 
-def _decoded(value: str) -> Any:
+def stack_config(stack: str) -> dict[str, Any]:
+    """The stack's config as the engine would give it: Pulumi.yaml's defaults under Pulumi.<stack>.yaml's values.
+
+    A value that is encrypted in the file reads as `KNOWN_AT_DEPLOY`. Raises SettingsError when there is no such stack
+    file, or when one of the two files is no mapping in YAML.
+    """
+    known = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
+    if stack not in known:
+        raise SettingsError(
+            f"stack {_shown(stack)}: it has no config file; allowed: {', '.join(known)}\n"
+            f"      mend it: pulumi stack init --copy-config-from {known[0] if known else 'dev'} NAME"
+        )
+    config: dict[str, Any] = _without_ciphertext({**_project_defaults(), **_file_config(f"Pulumi.{stack}.yaml")})
+    return config
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, as the engine does; PyYAML would drop the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ValueError(f"{key} is there twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _file_config(name: str) -> dict[str, Any]:
+    try:
+        document = yaml.load((ROOT / name).read_text(), _Loader)  # noqa: S506 (a SafeLoader)
+        config = {} if document is None else document.get("config") or {}
+        return {str(key): value for key, value in config.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        raise SettingsError(
+            f"{name}: it cannot be read ({' '.join(str(error).split())}); allowed: YAML with a mapping under config\n"
+            f"      mend it: ${{EDITOR:-vi}} {name}"
+        ) from error
+
+
+def _project_defaults() -> dict[str, Any]:
+    entries = _file_config("Pulumi.yaml").items()
+    return {key: entry["default"] for key, entry in entries if isinstance(entry, dict) and "default" in entry}
+
+
+def _without_ciphertext(value: Any) -> Any:
+    if isinstance(value, dict):
+        if list(value) == ["secure"]:
+            return KNOWN_AT_DEPLOY
+        return {key: _without_ciphertext(item) for key, item in value.items()}
+    return [_without_ciphertext(item) for item in value] if isinstance(value, list) else value
+
+
+def from_engine(stack: str) -> "Settings":
+    """Settings from the config that the engine (or the recorder) handed to this run: strings, an object as JSON.
+
+    Raises SettingsError with every error at once.
+    """
+    config = {**get_config_env(), **CONFIG.get()}
+    decoded = {key: _decoded(value) for key, value in config.items()}
+    return load(stack, decoded, local=_local_state(), secret_keys=get_config_secret_keys_env())
+
+
+def _decoded(value: Any) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return value
+
+
+def ca_bundle(database: RdsDatabase) -> str:
+    """The PEM certificates that verify the database server; `KNOWN_AT_DEPLOY` offline where there are none."""
+    path = ROOT / database.ca_bundle
+    return path.read_text() if path.exists() else KNOWN_AT_DEPLOY
+
+
+def _local_state() -> Any:
+    path = ROOT / LOCAL_STATE
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError, RecursionError):
+        return "unreadable"  # no mapping: `load` says so among the other errors
+
+
+def of_stack(stack: str) -> Settings:
+    """Settings of a stack from its files, for a command outside the engine. Raises SettingsError with every error."""
+    return load(stack, stack_config(stack), local=_local_state())
+
+
+def load(stack: str, config: Mapping[str, Any], local: Any = None, secret_keys: Sequence[str] = ()) -> Settings:
+    """Settings of a stack from its config (`lightwave:` keys; other namespaces are their providers' business).
+
+    `local` is the dev stack's state as `make up` wrote it; `secret_keys` are the keys whose values no message may
+    repeat. Raises SettingsError with every error at once.
+    """
+    raw: dict[str, Any] = {}
+    for key, value in config.items():
+        namespace, _, name = str(key).rpartition(":")
+        if namespace in ("", PROJECT):
+            raw[_plain(name)] = _plain(value)
+    server = _at(raw, "database", "server")
+    for section in ("media", "kubernetes", *(() if server == "rds" else ("aws",))):
+        if raw.get(section) == {}:  # Pulumi.yaml's default: the stack has none
+            del raw[section]
+    if not _facts_required.get():
+        _stand_in_for_facts(raw)
+    problems = [*_reserved_key_problems(raw), *_cross_field_problems(raw)]
+    given = {**raw, "stack": stack}
+    if isinstance(raw.get("products"), dict):
+        given["products"] = {
+            name: {**entry, "name": name} if isinstance(entry, dict) else entry
+            for name, entry in raw["products"].items()
+        }
+    given.pop("local", None)
+    if server == "local":
+        given["local"] = _plain(local) if _facts_required.get() else _placeholder_state(raw)
+        problems += _local_problems(raw, given["local"])
+    try:
+        settings = Settings.model_validate_json(json.dumps(given))
+    except ValidationError as error:
+        problems += _shape_problems(error, {key.partition(":")[2] for key in secret_keys})
+    if problems:
+        raise SettingsError(_message(stack, problems))
+    return settings
+
+
+def _plain(value: Any, depth: int = 40) -> Any:
+    """The value as JSON can hold it and UTF-8 can print it; too deep a nest, which no key allows, is cut off."""
+    if isinstance(value, dict):
+        return {_plain(str(key)): _plain(item, depth - 1) for key, item in value.items()} if depth else {}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth - 1) for item in value] if depth else []
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 10**64):
+        return value
+    return (hex(value) if isinstance(value, int) else str(value)).encode(errors="replace").decode()
 
 
 def _at(raw: Any, *keys: str) -> Any:
@@ -447,15 +553,9 @@ def _at(raw: Any, *keys: str) -> Any:
     return raw
 
 
-def _with_names(raw: dict[str, Any]) -> dict[str, Any]:
-    products = raw.get("products")
-    if not isinstance(products, dict):
-        return dict(raw)
-    named = {
-        name: {"schema": name, **entry, "name": name} if isinstance(entry, dict) else entry
-        for name, entry in products.items()
-    }
-    return {**raw, "products": named}
+def _mapping(raw: Any, *keys: str) -> dict[str, Any]:
+    found = _at(raw, *keys)
+    return found if isinstance(found, dict) else {}
 
 
 def _stand_in_for_facts(raw: dict[str, Any]) -> None:
@@ -465,175 +565,354 @@ def _stand_in_for_facts(raw: dict[str, Any]) -> None:
             raw[section] = {key: KNOWN_AT_DEPLOY, **raw[section]}
 
 
+def _placeholder_state(raw: dict[str, Any]) -> dict[str, Any]:
+    """Stands in for the dev stack's state in the offline plan: PostgreSQL's and PgBouncer's usual ports, no secrets."""
+    roles = [f"{name}_user" for name in _mapping(raw, "products")]
+    return {
+        "databasePort": 5432,
+        "pgbouncerPort": 6432,
+        "passwords": dict.fromkeys([ADMIN, *roles], KNOWN_AT_DEPLOY),
+        "scramVerifiers": dict.fromkeys(roles, KNOWN_AT_DEPLOY),
+        "secrets": dict.fromkeys(APPLICATION_SECRETS.values(), KNOWN_AT_DEPLOY),
+    }
+
+
+# --- what is wrong between fields: read from the raw config, so that it is said even where a field's own form is wrong
+
+
 def _cross_field_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    """What is wrong between fields. It reads the raw config, so that it is said even where a field's own form is wrong."""
-    products = raw.get("products")
-    yield from _product_problems(products if isinstance(products, dict) else {})
+    products = _mapping(raw, "products")
+    if raw.get("products") == {}:
+        yield Problem(("products",), "is empty", "an entry a product", "edit")
+    yield from _product_problems(products)
     yield from _production_problems(raw)
+    yield from _rds_problems(raw)
     yield from _media_problems(raw)
 
-    storage = _at(raw, "database", "allocatedStorageGib")
-    ceiling = _at(raw, "database", "maxAllocatedStorageGib")
-    # RDS refuses a ceiling less than 26 % above what is allocated.
-    if isinstance(storage, int) and isinstance(ceiling, int) and ceiling * 100 < storage * 126:
-        least = -(-storage * 126 // 100)
-        yield Problem(("database", "maxAllocatedStorageGib"), f"is too small; allowed: {least} (26 % above) or more")
-
-    namespaces = _at(raw, "kubernetes", "namespaces")
-    if isinstance(namespaces, dict) and isinstance(products, dict):
+    namespaces = _mapping(raw, "kubernetes", "namespaces")
+    if namespaces:
         for name, entry in products.items():
             namespace = _at(entry, "namespace")
             if isinstance(namespace, str) and namespace not in namespaces:
-                allowed = ", ".join(sorted(map(str, namespaces)))
-                yield Problem(("products", name, "namespace"), f"is not declared; allowed: {allowed}")
-        if "shared" not in namespaces:
-            yield Problem(("kubernetes", "namespaces", "shared"), "is missing; allowed: an entry, PgBouncer runs there")
+                yield Problem(("products", name, "namespace"), "is not declared", _words(sorted(namespaces)))
+    if isinstance(_at(raw, "kubernetes", "namespaces"), dict) and "shared" not in namespaces:
+        yield Problem(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
 
-    rotations = raw.get("rotations")
-    if isinstance(rotations, dict) and isinstance(products, dict):
-        secrets = [ADMIN, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
-        for name in rotations:
-            if name not in secrets:
-                yield Problem(("rotations", str(name)), f"is no secret; allowed: {', '.join(secrets)}")
+    secrets = [ADMIN, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
+    for name in _mapping(raw, "rotations"):
+        if name not in secrets:
+            yield Problem(("rotations", name), "is no secret", _words(secrets), "remove")
 
 
 def _product_problems(products: dict[str, Any]) -> Iterator[Problem]:
-    if not products:
-        yield Problem(("products",), "is missing or empty; allowed: a mapping with an entry a product")
-    owner_of: dict[str, str] = {}
+    owner_of: dict[Any, str] = {}
+    user_of: dict[Any, str] = {}
     for name, entry in products.items():
-        readers = _at(entry, "readers")
-        for index, reader in enumerate(readers if isinstance(readers, list) else []):
-            others = ", ".join(sorted(str(p) for p in products if p != name))
-            if reader == name:
-                yield Problem(("products", name, f"readers[{index}]"), f"is the product itself; allowed: {others}")
-            elif reader not in products:
-                yield Problem(("products", name, f"readers[{index}]"), f"{reader!r} is no product; allowed: {others}")
+        if name in RESERVED_PRODUCTS or name.startswith(RESERVED_PREFIXES):
+            others = f"a name other than {_words(RESERVED_PRODUCTS)}, not beginning with {_words(RESERVED_PREFIXES)}"
+            yield Problem(("products", name), "is a reserved name: its roles would clash", others, "edit")
+        yield from _reader_problems(products, name, _at(entry, "readers"))
         schema = _at(entry, "schema") or name
+        if not isinstance(schema, str):
+            continue
         if schema in owner_of:
-            yield Problem(("products", name, "schema"), f"is {owner_of[schema]}'s schema; allowed: one of its own")
-        elif schema in RESERVED_SCHEMAS or str(schema).startswith("pg_"):
-            yield Problem(("products", name, "schema"), "is reserved; allowed: a name of its own")
+            yield Problem(("products", name, "schema"), f"is {_shown(owner_of[schema])}'s schema", "one of its own")
+        elif schema in RESERVED_SCHEMAS or (schema != name and schema.startswith(RESERVED_PREFIXES)):
+            yield Problem(("products", name, "schema"), f"{_shown(schema)} is reserved", "a name of its own")
         owner_of.setdefault(schema, name)
-        if (_at(entry, "framework") is None) != (_at(entry, "service") is None):
-            yield Problem(("products", name, "service"), "goes with framework; allowed: both or neither")
+        service = _at(entry, "service")
+        if (_at(entry, "framework") is None) != (service is None):
+            yield Problem(("products", name, "service"), "goes with framework", "both or neither", "edit")
+        elif isinstance(service, str):
+            if service in user_of:
+                yield Problem(("products", name, "service"), f"is {_shown(user_of[service])}'s", "one of its own")
+            user_of.setdefault(service, name)
+
+
+def _reader_problems(products: dict[str, Any], name: str, readers: Any) -> Iterator[Problem]:
+    allowed = _words([product for product in products if product != name]) or "none: there is no other product"
+    for index, reader in enumerate(readers if isinstance(readers, list) else []):
+        wrong = (
+            "is the product itself"
+            if reader == name
+            else f"{_shown(reader)} is no product"
+            if isinstance(reader, str) and reader not in products
+            else "is there twice"
+            if reader in readers[:index]
+            else None
+        )
+        if wrong:
+            yield Problem(("products", name, "readers", index), wrong, allowed, "remove")
 
 
 def _production_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     """Whatever runs on RDS is production."""
-    if _at(raw, "database", "server") != "rds":
+    database = _mapping(raw, "database")
+    if database.get("server") != "rds":
         return
-    retention = _at(raw, "database", "backupRetentionDays")
-    rules = (
-        (("protect",), raw.get("protect") is True, "true: in production what holds data is protected"),
-        (("database", "multiAz"), _at(raw, "database", "multiAz") is not False, "true in production"),
-        (
-            ("database", "backupRetentionDays"),
-            not isinstance(retention, int) or retention >= 7,
-            "7 to 35 in production",
-        ),
-        (("aws",), "aws" in raw, "accountId and region of the RDS instance"),
-        (("kubernetes",), "kubernetes" in raw, "the EKS cluster, from which alone the database is reached"),
-        (("pgbouncer", "image"), _at(raw, "pgbouncer", "image") is not None, "an image by tag and digest"),
-        (
-            ("pgbouncer", "exporterImage"),
-            _at(raw, "pgbouncer", "exporterImage") is not None,
-            "an image by tag and digest",
-        ),
+    retention = database.get("backupRetentionDays")
+    if raw.get("protect", False) is False:
+        yield Problem(("protect",), "is off", "true: in production what holds data is protected")
+    if database.get("multiAz") is False:
+        yield Problem(("database", "multiAz"), "is off", "true in production")
+    if isinstance(retention, int) and retention < 7:
+        yield Problem(("database", "backupRetentionDays"), "is too short", "7 to 35 in production")
+    if raw.get("aws") is None:
+        yield Problem(("aws",), "is missing", "accountId and region of the RDS instance", "edit")
+    if raw.get("kubernetes") is None:
+        yield Problem(("kubernetes",), "is missing", "the EKS cluster: only there can the database be reached", "edit")
+    for image in ("image", "exporterImage"):
+        if _at(raw, "pgbouncer", image) is None:
+            yield Problem(("pgbouncer", image), "is missing", "an image by tag and digest in production")
+
+
+def _rds_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    """What RDS itself refuses."""
+    database = _mapping(raw, "database")
+    storage, ceiling = database.get("allocatedStorageGib"), database.get("maxAllocatedStorageGib")
+    if isinstance(storage, int) and isinstance(ceiling, int) and ceiling * 100 < storage * 126:
+        least = -(-storage * 126 // 100)
+        yield Problem(("database", "maxAllocatedStorageGib"), "is too small", f"{least} (26 % above) or more")
+    subnets = _at(raw, "aws", "privateSubnetIds")
+    if isinstance(subnets, list) and len(subnets) == 1:
+        yield Problem(("aws", "privateSubnetIds"), "is one subnet", "two or more, in different zones", "edit")
+    maintenance = database.get("maintenanceWindow", MAINTENANCE_WINDOW)
+    backup, upkeep = _minutes(database.get("backupWindow", BACKUP_WINDOW)), _minutes(maintenance)
+    for key, minutes in (("backupWindow", backup), ("maintenanceWindow", upkeep)):
+        if minutes is not None and len(minutes) < (210 if key == "backupWindow" else 30):
+            yield Problem(("database", key), "is too short", "30 minutes or more")
+    if backup and upkeep and backup & upkeep:
+        yield Problem(("database", "backupWindow"), "overlaps the maintenance window", f"outside {maintenance}")
+
+
+def _minutes(window: Any) -> set[int] | None:
+    """The minutes of the week that the window covers, a daily one on every day; None where it is malformed."""
+    day = rf"(?:{_DAY}:)?"
+    found = re.fullmatch(rf"{day}({_TIME})-{day}({_TIME})", window) if isinstance(window, str) else None
+    if not found:
+        return None
+    first, start, _, last, end, _ = found.groups()
+    begins, ends = (
+        (_DAYS.index(day) if day else 0) * 1440 + int(time[:2]) * 60 + int(time[3:])
+        for day, time in ((first, start), (last, end))
     )
-    for key, holds, allowed in rules:
-        if not holds:
-            yield Problem(key, f"is missing or wrong; allowed: {allowed}")
+    covered = range((ends - begins) % (10080 if first else 1440))
+    return {(begins + at + 1440 * day) % 10080 for at in covered for day in range(1 if first else 7)}
 
 
 def _media_problems(raw: dict[str, Any]) -> Iterator[Problem]:
-    domain, zone = _at(raw, "media", "domain"), _at(raw, "media", "zone")
+    media = _mapping(raw, "media")
+    domain, zone = media.get("domain"), media.get("zone")
     if isinstance(domain, str) and isinstance(zone, str) and not domain.endswith(f".{zone}"):
-        yield Problem(("media", "domain"), f"is not in the zone; allowed: a name that ends in .{zone}")
-    given = _at(raw, "media", "credentials") == "given"
+        yield Problem(("media", "domain"), "is not in the zone", f"a name that ends in {_shown(f'.{zone}')}")
+    given = media.get("credentials") == "given"
     for key in ("accessKeyId", "secretAccessKey"):
-        if given and _at(raw, "media", key) is None:
-            yield Problem(("media", key), "is missing; allowed: the existing key, set with --secret")
-        if not given and _at(raw, "media", key) is not None:
-            yield Problem(("media", key), "is not used; allowed: nothing, or credentials: given")
+        if given and media.get(key) is None:
+            yield Problem(("media", key), "is missing", "the existing key, with credentials: given")
+        if not given and media.get(key) is not None:
+            yield Problem(("media", key), "is not used", "nothing, or credentials: given", "remove")
 
 
-_SECRET_KEYS = ("accessKeyId", "secretAccessKey", "passwords", "scramVerifiers", "secrets")
-_UNION_TAGS = ("local", "rds")
+def _local_problems(raw: dict[str, Any], local: Any) -> Iterator[Problem]:
+    if local is None:
+        yield Problem(("local",), "is missing", "the local PostgreSQL's state, as make up writes it")
+    products = _mapping(raw, "products")
+    logins = [f"{name}_user" for name in products]
+    needed = {
+        "passwords": [ADMIN, *logins],
+        "scramVerifiers": logins,
+        "secrets": [
+            key
+            for name, key in APPLICATION_SECRETS.items()
+            if any(_at(entry, "framework") == name for entry in products.values())
+        ],
+    }
+    for part, names in needed.items():
+        have = _at(local, part)
+        for name in names if isinstance(have, dict) else ():
+            if name not in have:
+                yield Problem(("local", part, name), "is missing", "what make up generates")
 
 
-def _shape_problems(error: ValidationError) -> Iterator[Problem]:
+# --- what is wrong with a field: pydantic finds it, the models' JSON schema knows what is allowed ---------------------
+
+_OURS = ("stack", "local", "name")
+"""Fields that the config does not give."""
+
+
+def _reserved_key_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    yield from (_unknown_key((name,)) for name in ("stack", "local") if name in raw)
+    for product, entry in _mapping(raw, "products").items():
+        if _at(entry, "name") is not None:
+            yield _unknown_key(("products", product, "name"))
+
+
+def _shape_problems(error: ValidationError, secret_sections: set[str]) -> Iterator[Problem]:
     for detail in error.errors(include_url=False):
-        loc = [str(part) for part in detail["loc"]]
-        # pydantic names the union's member in the path; the user's file does not.
-        if loc[:1] == ["database"] and loc[1:2] and loc[1] in _UNION_TAGS:
-            del loc[1]
-        if loc == ["products"] and detail["type"] == "missing":
-            continue  # said by _product_problems
-        key: list[str] = []
-        for part in loc:
-            if part == "[key]":
-                continue
-            if part.isdigit() and key:
-                key[-1] += f"[{part}]"
-            else:
-                key.append(part)
-        message = detail["msg"]
-        if detail["type"] == "extra_forbidden":
-            message = "is not a key" + _suggestion(loc)
-        elif detail["type"] == "missing":
-            message = "is missing"
-        elif not isinstance(detail["input"], dict | list) and not set(key) & set(_SECRET_KEYS):
-            message = f"{detail['input']!r}: {message}"
-        yield Problem(tuple(key), message)
-
-
-def _suggestion(loc: list[str]) -> str:
-    """The allowed keys beside the unknown one, the nearest first."""
-    model: Any = Settings
-    for part in loc[:-1]:
-        model = _CHILDREN.get(part, model)
-    allowed = sorted(
-        (f.alias or to_camel(n)) for n, f in model.model_fields.items() if n not in ("name", "stack", "local")
-    )
-    near = difflib.get_close_matches(loc[-1], allowed, n=1)
-    return (f"; did you mean {near[0]}?" if near else "") + f"; allowed: {', '.join(allowed)}"
-
-
-_CHILDREN: dict[str, type[BaseModel]] = {
-    "products": Product,
-    "pool": Pool,
-    "database": RdsDatabase,
-    "adminEndpoint": AdminEndpoint,
-    "pgbouncer": PgBouncer,
-    "aws": Aws,
-    "media": Media,
-    "kubernetes": Kubernetes,
-    "namespaces": Namespace,
-    "quota": Quota,
-}
-
-
-def _message(stack: str, problems: list[Problem]) -> str:
-    path = ROOT / f"Pulumi.{stack}.yaml"
-    own = (yaml.safe_load(path.read_text()) or {}).get("config") or {} if path.exists() else {}
-    lines = [f"stack {stack}: {len(problems)} error{'s' * (len(problems) > 1)} in its config"]
-    for problem in sorted(set(problems)):
-        if not problem.key:
-            lines.append(f"  {problem.message}")
+        loc, kind, value = detail["loc"], detail["type"], detail["input"]
+        if kind == "extra_forbidden":
+            yield _unknown_key(loc)
             continue
-        key = f"{PROJECT}:{'.'.join(problem.key)}"
-        lines.append(f"  {key}: {problem.message}")
-        lines.append(f"      {_cure(stack, key, problem, f'{PROJECT}:{problem.key[0]}' in own)}")
-    return "\n".join(lines)
+        if kind.startswith("union_tag"):
+            loc = (*loc, detail["ctx"]["discriminator"].strip("'"))
+            kind, value = ("missing" if kind == "union_tag_not_found" else kind), _at(value, str(loc[-1]))
+        key, schema = _place(loc)
+        if key == ("local",) and value is None:
+            continue  # said by _local_problems
+        is_leaf = schema.get("type") not in ("object", "array") and "oneOf" not in schema
+        tell = is_leaf and not isinstance(value, dict | list)
+        tell = tell and not schema.get("writeOnly") and key[0] not in secret_sections
+        wrong = detail["msg"] if kind == "form" else "is missing" if kind == "missing" else "is not allowed"
+        if kind != "missing":
+            wrong = f"{_shown(value) if tell else _kind(value)} {wrong}"
+        edit = not is_leaf or loc[-1] == "[key]"
+        yield Problem(key, wrong, _allowed(schema), "edit" if edit else "set")
 
 
-def _cure(stack: str, key: str, problem: Problem, in_stack_file: bool) -> str:
-    quoted, stacked = shlex.quote(key), shlex.quote(stack)
-    if problem.key[0] == "products" and not in_stack_file:
-        # `pulumi config set` would write a one-entry table into the stack's file, in place of the whole one.
-        return f"mend it: ${{EDITOR:-vi}} Pulumi.yaml  # under config, {key}"
-    if "is not a key" in problem.message or "is no secret" in problem.message or "is not used" in problem.message:
-        return f"mend it: pulumi config rm --stack {stacked} --path {quoted}"
-    secret = "--secret " if set(problem.key) & set(_SECRET_KEYS) else ""
-    return f"mend it: pulumi config set --stack {stacked} {secret}--path {quoted} <value>"
+def _unknown_key(loc: tuple[str | int, ...]) -> Problem:
+    outer, schema = _place(loc[:-1])
+    known = _keys(schema)
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return Problem(
+        (*outer, loc[-1]), "is not a key" + (f"; did you mean {near[0]}?" if near else ""), _words(known), "remove"
+    )
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Settings.model_json_schema()
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema behind a reference; of `X | None`, that of X."""
+    if "$ref" in schema:
+        return _resolved(_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    return _resolved(options[0]) if options else schema
+
+
+def _place(loc: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], dict[str, Any]]:
+    """The user's key for a pydantic location, and the schema there (empty under an unknown key)."""
+    key: list[str | int] = []
+    outer: dict[str, Any] = {}
+    schema = _resolved(_schema())
+    for part in loc:
+        members = schema.get("discriminator", {}).get("mapping", {})
+        if part == "[key]" and "propertyNames" in outer:
+            schema = outer["propertyNames"]
+        elif part in members:  # pydantic names the union's member, the user's file does not
+            schema = _resolved({"$ref": members[part]})
+        else:
+            key.append(part)
+            outer, schema = schema, _resolved(_below(schema, part))
+    return tuple(key), schema
+
+
+def _below(schema: dict[str, Any], part: str | int) -> dict[str, Any]:
+    if "discriminator" in schema and part == schema["discriminator"]["propertyName"]:
+        return {"enum": sorted(schema["discriminator"]["mapping"])}
+    others = schema.get("items") if isinstance(part, int) else schema.get("additionalProperties")
+    found: dict[str, Any] = schema.get("properties", {}).get(part) or others or {}
+    return found
+
+
+def _keys(schema: dict[str, Any]) -> list[str]:
+    return sorted(key for key in schema.get("properties", {}) if key not in _OURS)
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """In words, what the JSON schema of a field allows."""
+    match _resolved(schema):
+        case {"allowed": str(words)}:
+            allowed = words
+        case {"discriminator": {"propertyName": tag}} as union:
+            allowed = f"a mapping with {tag}: {_allowed(_below(union, tag))}"
+        case {"enum": values}:
+            allowed = " or ".join(map(json.dumps, values))
+        case {"const": value}:
+            allowed = json.dumps(value)
+        case {"type": "boolean"}:
+            allowed = "true or false"
+        case {"type": "integer", "minimum": least, "maximum": most}:
+            allowed = f"a whole number from {least} to {most}"
+        case {"writeOnly": True}:
+            allowed = "a secret text that is not empty"
+        case {"type": "array", "items": each}:
+            allowed = f"a list; an entry: {_allowed(each)}"
+        case {"properties": _} as model:
+            allowed = f"a mapping with the keys {_words(_keys(model))}"
+        case {"additionalProperties": dict(each), **rest}:
+            names = rest.get("propertyNames", {"allowed": "text"})
+            allowed = f"a mapping; a key: {_allowed(names)}; an entry: {_allowed(each)}"
+        case _:
+            allowed = "text"
+    return allowed
+
+
+# --- saying it --------------------------------------------------------------------------------------------------------
+
+
+def _words(names: Sequence[str]) -> str:
+    return ", ".join(name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else _shown(name) for name in names)
+
+
+def _shown(value: Any) -> str:
+    """The value in one printable line of bearable length."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "a mapping", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _path(key: tuple[str | int, ...]) -> str:
+    """As `pulumi config set --path` reads it."""
+    steps = (
+        f"[{part}]"
+        if isinstance(part, int)
+        else f".{part}"
+        if re.fullmatch(r"[A-Za-z_][\w-]*", part, re.ASCII)
+        else f"[{json.dumps(part)}]"
+        for part in key
+    )
+    return "".join(steps).removeprefix(".")
+
+
+def refusal(stack: str, problems: Sequence[Problem]) -> SettingsError:
+    """The error for what is found wrong between checked settings later on: in the same words, with the same cures."""
+    return SettingsError(_message(stack, problems))
+
+
+def _message(stack: str, problems: Sequence[Problem]) -> str:
+    file = f"Pulumi.{stack}.yaml"
+    own = _file_config(file) if (ROOT / file).exists() else {}
+    defaults = _project_defaults()
+    # What `pulumi config set` would write to the stack's file takes the place of the project's whole mapping.
+    in_project = {key for key, value in defaults.items() if isinstance(value, dict) and value and key not in own}
+    blocks = {
+        f"  {where}: {problem.wrong}; allowed: {problem.allowed}\n      mend it: {cure}"
+        for problem in problems
+        for where, cure in [_cure(problem, stack, in_project)]
+    }
+    count = f"{len(blocks)} error{'s' * (len(blocks) > 1)}"
+    return "\n".join([f"stack {stack}: {count} in its config", *sorted(blocks)])
+
+
+def _cure(problem: Problem, stack: str, in_project: set[str]) -> tuple[str, str]:
+    """The key as the user knows it, and the command that mends it."""
+    section, path = problem.key[0], _path(problem.key)
+    if section == "local" and problem.cure != "remove":
+        again = "make up" if problem.wrong == "is missing" else "make down WIPE=1 && make up"
+        return f"{LOCAL_STATE}: {path}", again
+    key = f"{PROJECT}:{path}"
+    flags = f"--stack {shlex.quote(stack)} --path {shlex.quote(key)}"
+    if f"{PROJECT}:{section}" in in_project:
+        return key, f"${{EDITOR:-vi}} Pulumi.yaml  # under config, {key}"
+    if problem.cure == "remove":
+        return key, f"pulumi config rm {flags}"
+    if problem.cure == "edit":
+        return key, f"${{EDITOR:-vi}} {shlex.quote(f'Pulumi.{stack}.yaml')}  # under config, {key}"
+    secret = "--secret " if _place(problem.key)[1].get("writeOnly") else ""
+    return key, f"pulumi config set {secret}{flags} VALUE"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pulumi
 import pulumi_postgresql as postgresql
@@ -59,7 +60,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             database=args.database,
             owner=args.admin,
             if_not_exists=True,
-            # Where the admin cannot create the extension (a local server), whoever set the server up did: never drop it.
+            # Where the admin can not create the extension (a local server), who set the server up did: never drop it.
             opts=self._options(retain_on_delete=True),
         )
         postgresql.Extension(
@@ -150,7 +151,15 @@ class DatabaseAccess(pulumi.ComponentResource):
             privileges=["SELECT"],
             opts=self._options(),
         )
-        self._default_read("login-public-default", login_group, owner=self._args.admin, schema="public", after=tables)
+        self._default_privileges(
+            "login-public-default",
+            login_group.name,
+            ["SELECT"],
+            on="table",
+            owner=self._args.admin,
+            schema="public",
+            after=tables,
+        )
 
     def _schema(self, product: Product, login: postgresql.Role, reader: postgresql.Role) -> None:
         """The product's schema, owned by the admin: an owner could drop it, and every grant with it."""
@@ -190,26 +199,41 @@ class DatabaseAccess(pulumi.ComponentResource):
             privileges=["SELECT"],
             opts=self._options(usage),
         )
-        self._default_read(f"{product.name}-reader-default", reader, owner=login.name, schema=schema.name, after=tables)
+        default_read = self._default_privileges(
+            f"{product.name}-reader-default",
+            reader.name,
+            ["SELECT"],
+            on="table",
+            owner=login.name,
+            schema=schema.name,
+            after=tables,
+        )
+        # PostgreSQL lets everybody execute a new function, and a reader has USAGE on the schema: it shall only read.
+        # No schema here: what is granted for all schemas can not be revoked for one.
+        self._default_privileges(
+            f"{product.name}-functions", "public", [], on="function", owner=login.name, after=default_read
+        )
 
-    def _default_read(
+    def _default_privileges(
         self,
         suffix: str,
-        role: postgresql.Role,
+        role: pulumi.Input[str],
+        privileges: Sequence[str],
         *,
+        on: Literal["table", "function"],
         owner: pulumi.Input[str],
-        schema: pulumi.Input[str],
         after: pulumi.Resource,
-    ) -> None:
-        """SELECT for `role` on the tables that `owner` will still create in `schema`."""
-        postgresql.DefaultPrivileges(
+        schema: pulumi.Input[str] | None = None,
+    ) -> postgresql.DefaultPrivileges:
+        """What `role` may do with what `owner` will still create in `schema`; without one, in any."""
+        return postgresql.DefaultPrivileges(
             f"{self._name}-{suffix}",
             database=self._args.database,
-            role=role.name,
+            role=role,
             owner=owner,
             schema=schema,
-            object_type="table",
-            privileges=["SELECT"],
+            object_type=on,
+            privileges=list(privileges),
             # Created first, the replacement would lose its grant to the old one's deletion.
             opts=self._options(after, delete_before_replace=True),
         )

@@ -1,6 +1,7 @@
 """Records what the program declares, with no engine and no credentials.
 
-The one recorder, over the SDK's own mock monitor, behind `make plan`, the unit tests, the golden plans and the policies.
+The one recorder, over the SDK's own mock monitor, behind `make plan`, the unit tests, the golden plans and the
+policies.
 """
 
 import asyncio
@@ -28,6 +29,22 @@ class Secret:
     """A value that the program marked as secret. Its repr does not tell it."""
 
     value: Any = field(repr=False)
+
+
+MASK = "[secret]"
+
+
+def masked(value: Any) -> Any:
+    """A recorded value as JSON with every secret replaced by `MASK`."""
+    if isinstance(value, Secret):
+        return MASK
+    if isinstance(value, Mapping):
+        return {str(key): masked(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # every number on the wire is a float
+    return value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +119,7 @@ COMPUTED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "bcryptHash": secret(KNOWN),
     },
     "random:index/randomBytes:RandomBytes": lambda _: {"base64": secret("a25vd24gYXQgZGVwbG95"), "hex": secret(KNOWN)},
+    "cloudflare:index/accountToken:AccountToken": lambda _: {"value": secret(KNOWN)},
     "aws:rds/instance:Instance": lambda _: {"address": KNOWN, "endpoint": KNOWN, "port": 5432, "arn": KNOWN},
 }
 """What providers add to a resource's inputs, as far as the program reads it. Everything else reads as None."""
@@ -113,19 +131,32 @@ class _Mocks(mocks.Mocks):
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        computed = COMPUTED.get(args.typ, lambda _: {})(args.inputs)
+        computed = COMPUTED[args.typ](args.inputs) if args.typ in COMPUTED else {}
         # An ARN is the one computed output that most AWS resources share.
         known = {"arn": KNOWN} if args.typ.startswith("aws:") else {}
         return args.resource_id or f"{args.name}-id", {**known, **args.inputs, **computed}
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         self.calls.append((args.token, args.args))
         if args.token not in self._facts:
             raise KeyError(f"the recorder has no answer to {args.token}: add it to FACTS")
-        return self._facts[args.token], None
+        return self._facts[args.token], []
 
 
-FACTS: dict[str, dict[str, Any]] = {}
+FACTS: dict[str, dict[str, Any]] = {
+    "cloudflare:index/getAccountApiTokenPermissionGroupsList:getAccountApiTokenPermissionGroupsList": {
+        "results": [{"name": "Workers R2 Storage Bucket Item Write", "id": KNOWN}]
+    },
+    "aws:eks/getCluster:getCluster": {
+        "arn": KNOWN,
+        "endpoint": KNOWN,
+        "certificateAuthorities": [{"data": KNOWN}],
+        "vpcConfig": {"vpcId": KNOWN, "subnetIds": [KNOWN], "clusterSecurityGroupId": KNOWN},
+    },
+    # TEST-NET-1: a placeholder that is a network, for the manifests must be valid.
+    "aws:ec2/getVpc:getVpc": {"cidrBlock": "192.0.2.0/24"},
+    "aws:ec2/getSubnets:getSubnets": {"ids": [f"{KNOWN} (1)", f"{KNOWN} (2)"]},
+}
 """Answers to the provider functions that the program calls: placeholders, for nothing is asked offline."""
 
 
@@ -144,7 +175,7 @@ class _Monitor(mocks.MockMonitor):
         return f"urn:pulumi:{stack}::{project}::{type_}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
-        response = super().RegisterResource(request)
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != "pulumi:pulumi:Stack":
             if response.urn in self.recorded:
                 raise ValueError(f"two resources with the URN {response.urn}")
@@ -153,7 +184,7 @@ class _Monitor(mocks.MockMonitor):
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
         self.registered_outputs[request.urn] = _plain(rpc.deserialize_properties(request.outputs))
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 def _resource(request: Any, urn: str) -> Resource:
@@ -208,8 +239,8 @@ def record(
 ) -> Recording:
     """Runs `program` under the mock monitor, in an event loop and a context of its own.
 
-    `config` holds whole values, as in a stack's file; `facts` answers to provider functions beside `FACTS`. Whatever the
-    program raises is raised.
+    `config` holds whole values, as in a stack's file; `facts` answers to provider functions beside `FACTS`. Whatever
+    the program raises is raised.
     """
 
     def run() -> Recording:
@@ -228,6 +259,9 @@ def record(
                 answers, project=settings.PROJECT, stack=stack, preview=False, logger=logger, monitor=monitor
             )
             runtime_settings.set_root_resource(None)  # type: ignore[arg-type]  # run_in_stack makes its own
+            # The SDK keeps these beyond a run that failed, and would wait for them in a loop that is closed.
+            runtime_settings.SETTINGS.rpc_manager.clear()
+            runtime_settings.SETTINGS.outputs.clear()
             set_all_config(
                 {key: value if isinstance(value, str) else json.dumps(value) for key, value in (config or {}).items()},
                 [],

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 import settings
-from ops.recorder import Recording, Resource
+from ops.recorder import Recording
 
 ENGINE_MARK = "built by pulumi"
 """Comment of a database that the engine manages."""
@@ -37,7 +37,7 @@ def statements(recording: Recording, verifiers: Mapping[str, str] | None = None)
 def script(recording: Recording) -> str:
     """The statements as a psql script that a reader, or psql -v <role>=<verifier>, can take."""
     body = "".join(f"{text};\n" for text in statements(recording))
-    return f"-- Stack {recording.stack}: what the postgresql provider creates. Run once, as the admin, in one transaction.\n{body}"
+    return f"-- Stack {recording.stack}: what the provider creates. Run once, as the admin, in one transaction.\n{body}"
 
 
 def mark(recording: Recording) -> str:

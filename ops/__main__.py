@@ -1,0 +1,152 @@
+"""The operator's commands; the Makefile names each of them."""
+
+# Each command imports what it needs, so that none pays for another's SDKs.
+# ruff: noqa: PLC0415
+
+import argparse
+import sys
+from pathlib import Path
+
+import settings
+
+STACKS = ("dev", "prod")
+
+
+def plan(args: argparse.Namespace) -> int:
+    """write the offline plan of a stack to build/<stack>/"""
+    from ops import plan as plans
+
+    folder = plans.write(args.stack)
+    print(f"wrote {folder.relative_to(settings.ROOT)}/: read plan.md first")
+    return 0
+
+
+def golden(_: argparse.Namespace) -> int:
+    """write the golden plans of both stacks again"""
+    from ops import plan as plans
+    from ops import review
+
+    folder = settings.ROOT / review.GOLDEN
+    folder.mkdir(exist_ok=True)
+    for stack in STACKS:
+        (folder / f"{stack}.json").write_text(plans.text(plans.document(stack)))
+        print(f"wrote {review.GOLDEN}/{stack}.json")
+    return 0
+
+
+def diff(args: argparse.Namespace) -> int:
+    """what changes against a git ref, for a reviewer"""
+    from ops import plan as plans
+    from ops import review
+
+    stale = [stack for stack in STACKS if plans.document(stack) != review.golden(stack)]
+    if stale:
+        print(f"the golden plans of {', '.join(stale)} are not what the program declares; run: make golden", file=sys.stderr)
+        return 1
+    print("# What changes\n")
+    for stack in reversed(STACKS):
+        print(review.markdown(stack, review.golden_at(args.base, stack), review.golden(stack)))
+    return 0
+
+
+def policy(args: argparse.Namespace) -> int:
+    """hold the offline plan against the policy pack"""
+    from ops import policy as policies
+
+    return policies.run(args.stack)
+
+
+def up(args: argparse.Namespace) -> int:
+    """bring the dev stack up"""
+    from ops import up as dev
+
+    return dev.up(args.stack)
+
+
+def down(args: argparse.Namespace) -> int:
+    """stop the dev stack"""
+    from ops import up as dev
+
+    return dev.down(wipe=args.wipe)
+
+
+def preview(args: argparse.Namespace) -> int:
+    """pulumi preview, with checks before it starts"""
+    from ops import deploy as deploys
+
+    return deploys.preview(args.stack)
+
+
+def deploy(args: argparse.Namespace) -> int:
+    """preview, confirm, pulumi up"""
+    from ops import deploy as deploys
+
+    return deploys.deploy(args.stack)
+
+
+def drift(args: argparse.Namespace) -> int:
+    """refresh, expect no changes, verify"""
+    from ops import deploy as deploys
+
+    return deploys.drift(args.stack)
+
+
+def verify(args: argparse.Namespace) -> int:
+    """prove the running platform against the product table"""
+    from ops import verify as verifies
+    from ops.admin_login import admin_login
+
+    told = settings.of_stack(args.stack)
+    if told.local is None:
+        endpoint, password = admin_login(told)
+        return verifies.run(told, direct=endpoint, passwords={settings.ADMIN: password}, as_json=args.json)
+    return verifies.run(
+        told,
+        direct=verifies.Endpoint(host="127.0.0.1", port=told.local.database_port),
+        pooled=verifies.Endpoint(host="127.0.0.1", port=told.local.pgbouncer_port),
+        passwords=told.local.passwords,
+        as_json=args.json,
+    )
+
+
+def env(args: argparse.Namespace) -> int:
+    """write the env file of one service"""
+    from ops import env_files
+
+    return env_files.run(settings.of_stack(args.stack), args.service)
+
+
+def tunnel(args: argparse.Namespace) -> int:
+    """forward a local port to the private RDS"""
+    from ops import tunnel as tunnels
+
+    return tunnels.open_tunnel(args.stack, args.target)
+
+
+COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; its exit status is the process's."""
+    parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    for run in COMMANDS:
+        command = commands.add_parser(run.__name__, help=run.__doc__)
+        command.add_argument("--stack", default="dev")
+        command.set_defaults(run=run)
+    commands.choices["down"].add_argument("--wipe", action="store_true", help="remove the data too")
+    commands.choices["diff"].add_argument("--base", default="origin/main", help="the git ref to compare with")
+    commands.choices["verify"].add_argument("--json", action="store_true", help="for a program to read")
+    commands.choices["env"].add_argument("--service", required=True, help="a product's name or its service key")
+    commands.choices["tunnel"].add_argument("--target", default="", help="the EC2 instance to go through")
+    args = parser.parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""What the dev stack generates once and keeps: ports, passwords, application secrets, in one ignored folder."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+import string
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import settings
+from components.scram import scram_verifier
+from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, LocalState, Product, Settings
+
+FOLDER = (ROOT / LOCAL_STATE).parent
+"""The ignored folder of this checkout. Every function takes another one, for tests."""
+
+HOST = "127.0.0.1"
+"""Where everything local listens, and nowhere else."""
+
+_USUAL_DATABASE_PORT = 5432
+_USUAL_PGBOUNCER_PORT = 6432
+_PASSWORD_LENGTH = 40
+_SALT_BYTES = 16
+
+
+def prepare(stack: str = "dev", directory: Path = FOLDER) -> Settings:
+    """The settings of a local stack, its state generated where it is missing.
+
+    Raises SettingsError when the config is wrong; nothing is generated then.
+    """
+    config = settings.stack_config(stack)
+    with settings.offline():
+        products = settings.load(stack, config).products.values()
+    ensure(products, directory)
+    return settings.load(stack, config, local=read(directory))
+
+
+def read(directory: Path = FOLDER) -> dict[str, Any] | None:
+    """The state as `settings.load` takes it (`local=`); None where there is none yet."""
+    path = directory / Path(LOCAL_STATE).name
+    if not path.exists():
+        return None
+    state: dict[str, Any] = json.loads(path.read_text())
+    return state
+
+
+def ensure(products: Iterable[Product], directory: Path = FOLDER) -> LocalState:
+    """The state, with an entry for every product: what is missing is generated, what is there stays as it is."""
+    with locked(directory):
+        before = read(directory) or {}
+        state = _completed(before, list(products))
+        if state != before:
+            write_private(directory / Path(LOCAL_STATE).name, json.dumps(state, indent=2) + "\n")
+    return LocalState.model_validate_json(json.dumps(state))
+
+
+def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:
+    logins = [product.login_role for product in products]
+    wanted_secrets = [APPLICATION_SECRETS[product.framework] for product in products if product.framework]
+    passwords = _with(before.get("passwords", {}), [ADMIN, *logins], lambda _: password())
+    database_port = before.get("databasePort") or free_port(_USUAL_DATABASE_PORT)
+    return {
+        "databasePort": database_port,
+        "pgbouncerPort": before.get("pgbouncerPort") or free_port(_USUAL_PGBOUNCER_PORT, besides=database_port),
+        "passwords": passwords,
+        "scramVerifiers": _with(
+            before.get("scramVerifiers", {}),
+            logins,
+            # A random salt would give another verifier each time, so the verifier is kept too.
+            lambda role: scram_verifier(passwords[role], secrets.token_bytes(_SALT_BYTES)),
+        ),
+        "secrets": _with(before.get("secrets", {}), wanted_secrets, lambda _: password()),
+    }
+
+
+def _with(have: Mapping[str, str], wanted: list[str], make: Callable[[str], str]) -> dict[str, str]:
+    return {**have, **{name: make(name) for name in wanted if name not in have}}
+
+
+def password() -> str:
+    """A new password: letters and digits alone, so that it needs no quoting in a URL, an env file or SQL."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_PASSWORD_LENGTH))
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        # As the servers do: a closed connection's remains must not count as a listener.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port(usual: int = 0, besides: int | None = None) -> int:
+    """The usual port where it is free, else any free one."""
+    if usual and port_is_free(usual):
+        return usual
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        if port != besides:
+            return port
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file of mode 0600: a reader, even after a killed run, finds the old one or the new one whole."""
+    private_folder(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp's mode is 0600
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def private_folder(directory: Path) -> None:
+    """Makes the folder with mode 0700 where it is missing."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+@contextmanager
+def locked(directory: Path = FOLDER) -> Iterator[None]:
+    """Within it, no other run works in the folder; a killed run leaves no lock behind."""
+    private_folder(directory)
+    with (directory / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

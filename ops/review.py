@@ -1,0 +1,175 @@
+"""The review document: two plans compared, what matters most in front.
+
+It compares the committed golden plans, so it needs no engine and no credentials, and a pull request from a fork gets it.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import settings
+
+GOLDEN = "tests/golden"
+HOLDS_DATA = (
+    "aws:rds/instance:Instance",
+    "cloudflare:index/r2Bucket:R2Bucket",
+    "postgresql:index/schema:Schema",
+    "postgresql:index/role:Role",
+    "postgresql:index/grant:Grant",
+    "postgresql:index/defaultPrivileges:DefaultPrivileges",
+    "random:index/randomPassword:RandomPassword",
+    "aws:kms/key:Key",
+)
+"""Types whose removal or replacement loses data or access to it."""
+
+REPLACES: Mapping[str, tuple[str, ...]] = {
+    "aws:rds/instance:Instance": (
+        "identifier",
+        "dbName",
+        "username",
+        "storageEncrypted",
+        "kmsKeyId",
+        "dbSubnetGroupName",
+    ),
+    "cloudflare:index/r2Bucket:R2Bucket": ("accountId", "name", "jurisdiction"),
+    "postgresql:index/schema:Schema": ("database",),
+    "postgresql:index/grant:Grant": (
+        "database",
+        "role",
+        "schema",
+        "objectType",
+        "objects",
+        "columns",
+        "withGrantOption",
+    ),
+    "postgresql:index/defaultPrivileges:DefaultPrivileges": ("database", "role", "schema", "owner", "objectType"),
+    "random:index/randomPassword:RandomPassword": ("keepers", "length", "special"),
+}
+"""Inputs that replace their resource when they change, by type: the providers' schemas mark them so. A type that is not
+listed is shown as changed; only the engine's preview is sure."""
+
+
+class Change(NamedTuple):
+    """One input or option that differs: dotted path, old and new value (None where there is none)."""
+
+    path: str
+    old: Any
+    new: Any
+
+
+class Review(NamedTuple):
+    """What differs between two plans of one stack, by URN."""
+
+    added: list[str]
+    removed: list[str]
+    replaced: dict[str, list[Change]]
+    changed: dict[str, list[Change]]
+
+
+def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Review:
+    """Compares two plan.json documents."""
+    old, new = base["resources"], head["resources"]
+    review = Review(sorted(set(new) - set(old)), sorted(set(old) - set(new)), {}, {})
+    for urn in sorted(set(old) & set(new)):
+        changes = list(_changes(old[urn], new[urn]))
+        if not changes:
+            continue
+        forced = {f"inputs.{key}" for key in REPLACES.get(new[urn]["type"], ())}
+        replaces = any(
+            change.path in forced or change.path.startswith(tuple(f"{f}." for f in forced)) for change in changes
+        )
+        (review.replaced if replaces else review.changed)[urn] = changes
+    return review
+
+
+def _changes(old: Any, new: Any, path: str = "") -> list[Change]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted(set(old) | set(new))
+        return [c for key in keys for c in _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    return [] if old == new else [Change(path, old, new)]
+
+
+def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    """The document of one stack: losses first, then replaced, removed, changed, added."""
+    review = compare(base, head)
+    types = {urn: r["type"] for plan in (base, head) for urn, r in plan["resources"].items()}
+    unprotected = [
+        urn
+        for urn, changes in review.changed.items()
+        if any(c.path == "options.protect" and not c.new for c in changes)
+    ]
+    losses = [u for u in (*review.removed, *review.replaced) if types[u] in HOLDS_DATA] + unprotected
+    parts = [f"## Stack {stack}"]
+    told = [key for key in ("access", "budget") if base.get(key) != head.get(key)]
+    if not any(review) and not told:
+        return parts[0] + "\n\nNo change in what is declared.\n"
+    if losses:
+        parts.append(
+            "### ⚠ Data or access to it may be lost\n\n"
+            + "\n".join(f"- **{_verb(urn, review)}** {_label(urn)}" for urn in losses)
+        )
+    sections = (
+        ("Replaced", review.replaced),
+        ("Removed", dict.fromkeys(review.removed)),
+        ("Changed", review.changed),
+        ("Added", dict.fromkeys(review.added)),
+    )
+    for title, entries in sections:
+        if entries:
+            lines = [line for urn, changes in entries.items() for line in (f"- {_label(urn)}", *_lines(changes or []))]
+            parts.append(f"### {title} ({len(entries)})\n\n" + "\n".join(lines))
+    parts += [f"### {key.capitalize()}\n\n" + _marked(base.get(key, []), head.get(key, [])) for key in told]
+    if head.get("picture"):
+        parts.append("### Picture\n\n```mermaid\n" + "\n".join(head["picture"]) + "\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _verb(urn: str, review: Review) -> str:
+    if urn in review.removed:
+        return "removed"
+    return "replaced" if urn in review.replaced else "no longer protected"
+
+
+def _label(urn: str) -> str:
+    type_, name = urn.split("::")[2:4]
+    return f"`{name}` ({type_.rpartition('$')[2]})"
+
+
+def _lines(changes: list[Change]) -> list[str]:
+    return [f"  - {c.path}: {_value(c.old)} → {_value(c.new)}" for c in changes]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    written = " ".join(written.split())
+    return f"`{written if len(written) <= 120 else written[:117] + '…'}`"
+
+
+def _marked(old: list[str], new: list[str]) -> str:
+    """The head's lines, those that changed marked; lines that are gone struck through."""
+    gone = [f"- ~~{line}~~" for line in old if line not in new]
+    return "\n".join([*(f"- **{line}**" if line not in old else f"- {line}" for line in new), *gone])
+
+
+def golden(stack: str) -> Mapping[str, Any]:
+    """The stack's golden plan in the working tree."""
+    document: dict[str, Any] = json.loads((settings.ROOT / GOLDEN / f"{stack}.json").read_text())
+    return document
+
+
+def golden_at(ref: str, stack: str) -> Mapping[str, Any]:
+    """The stack's golden plan at a git ref; an empty one where the ref has none.
+
+    Raises ValueError when there is no such ref.
+    """
+    git = ["git", "-C", str(settings.ROOT)]
+    if subprocess.run(
+        [*git, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], capture_output=True, check=False
+    ).returncode:
+        raise ValueError(f"{ref} is no commit here; fetch it, or name another: make diff BASE=<ref>")
+    shown = subprocess.run([*git, "show", f"{ref}:{GOLDEN}/{stack}.json"], capture_output=True, text=True, check=False)
+    document: dict[str, Any] = json.loads(shown.stdout) if shown.returncode == 0 else {"resources": {}}
+    return document

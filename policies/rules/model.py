@@ -1,0 +1,151 @@
+"""What the rules see: resources, whoever tells about them (the offline plan or the engine), and how a rule answers."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+
+class _Unknown(Enum):
+    UNKNOWN = "not known before the deploy"
+
+
+UNKNOWN: Final = _Unknown.UNKNOWN
+"""Stands for a value that only the deploy will know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that the program marked as secret. Only the offline plan tells: the engine hands rules the bare value."""
+
+    value: Any = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """One resource, as the program declares it."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: Mapping[str, Any]
+    """By the engine's names (camelCase); `Secret` and `UNKNOWN` may stand at any depth."""
+    protect: bool = False
+    provider: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs of its provider, where that is known."""
+    secrecy_known: bool = True
+    """Whether a value that is not a `Secret` is known to be none."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a resource."""
+
+    what: str
+
+
+class NotCheckable(NamedTuple):
+    """An input that the rule needs and that only the deploy will know."""
+
+    path: str
+
+
+Answer = Problem | NotCheckable
+
+
+class Finding(NamedTuple):
+    """An answer about one resource."""
+
+    resource: Resource
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rule:
+    name: str
+    description: str
+    """What must hold, in a sentence."""
+    why: str
+    mend: str
+
+    def message(self, resource: Resource, problem: Problem) -> str:
+        """Which resource, what is wrong, why it matters, how to mend it."""
+        return f"{resource.type} {resource.name}: {problem.what}\n  why: {self.why}\n  mend: {self.mend}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceRule(_Rule):
+    """A rule about single resources of some types."""
+
+    types: Sequence[str]
+    check: Callable[[Resource], Iterator[Answer]]
+
+    def findings(self, resources: Iterable[Resource]) -> Iterator[Finding]:
+        """What is wrong with those of the resources that the rule is about."""
+        for resource in resources:
+            if resource.type in self.types:
+                yield from (Finding(resource, answer) for answer in self.check(resource))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackRule(_Rule):
+    """A rule about all resources of a stack together."""
+
+    check: Callable[[Sequence[Resource]], Iterator[Finding]]
+
+    def findings(self, resources: Iterable[Resource]) -> Iterator[Finding]:
+        """What is wrong with the stack, each finding at the resource to mend."""
+        yield from self.check(tuple(resources))
+
+
+def value_at(value: Any, path: str) -> Any:
+    """The value at a dotted path of keys, out of its `Secret`: None where there is none, UNKNOWN behind an unknown."""
+    value = bare(value)
+    for key in path.split("."):
+        if value is UNKNOWN:
+            return UNKNOWN
+        value = bare(value.get(key)) if isinstance(value, Mapping) else None
+    return value
+
+
+def bare(value: Any) -> Any:
+    """The value itself where it is a `Secret`."""
+    return value.value if isinstance(value, Secret) else value
+
+
+def items_at(value: Any, path: str) -> Any:
+    """The list at a dotted path: empty where there is none, UNKNOWN behind an unknown."""
+    found = value_at(value, path)
+    return found if found is UNKNOWN else [bare(item) for item in found or ()]
+
+
+def expect(
+    inputs: Any, path: str, holds: Callable[[Any], bool], otherwise: str, *, within: str = ""
+) -> Iterator[Answer]:
+    """A problem unless `holds` says yes to the value at `path`. `within` is where `inputs` stands in the resource."""
+    value = value_at(inputs, path)
+    place = f"{within}.{path}" if within else path
+    if value is UNKNOWN:
+        yield NotCheckable(place)
+    elif not holds(value):
+        yield Problem(f"{place} {'is not set' if value is None else f'is {_shown(value)}'}; {otherwise}")
+
+
+def is_true(value: Any) -> bool:
+    """Whether the value is true, not merely set."""
+    return value is True
+
+
+def is_false(value: Any) -> bool:
+    """Whether the value is false, not merely left out."""
+    return value is False
+
+
+def is_not_true(value: Any) -> bool:
+    """Whether the value is false or left out."""
+    return value is None or value is False
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():  # the wire knows no integers
+        value = int(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,0 +1,208 @@
+"""The real Pulumi engine with the real postgresql provider, on copies of the project: the checkout's own dev stack and
+the home folder's Pulumi settings are never touched.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import yaml
+
+from ops import engine, local_state
+from settings import ADMIN, DATABASE, ROOT
+from tests.integration.conftest import require_binaries, state_with_free_ports
+
+SECONDS = 120
+"""No command of these tests may take longer."""
+
+_FILES = ("*.py", "Pulumi*.yaml", "components", "ops", "policies", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that ended, or was killed."""
+
+    status: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A copy of the project, with servers of its own."""
+
+    root: Path
+    home: Path
+    """Pulumi's home: the machine's plugins, and nothing else of it."""
+
+    def run(
+        self,
+        *command: str | Path,
+        kill_when: Callable[[str], bool] = lambda _: False,
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Runs a command in the copy, in a session of its own.
+
+        The whole session is killed (SIGKILL) when `kill_when` says so of the output so far, or when time is up.
+        """
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI") and k != engine.SWITCH}
+        ours = {"PULUMI_HOME": str(self.home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=self.root,
+            env=kept | ours | dict(environment or {}),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        too_late = threading.Timer(SECONDS, _kill_session, [process.pid])
+        too_late.start()
+        output = ""
+        try:
+            for line in process.stdout:
+                output += line
+                if kill_when(output):
+                    break
+            else:
+                return Ended(process.wait(), output)
+        finally:
+            too_late.cancel()
+            _kill_session(process.pid)
+            process.stdout.close()
+        return Ended(process.wait(), output)
+
+    def python(self, program: str, **options: Any) -> Ended:
+        """Runs a program with the copy's modules."""
+        return self.run(sys.executable, "-c", program, **options)
+
+    def make_up(self, **options: Any) -> Ended:
+        """What `make up` runs."""
+        return self.python("import sys; from ops import up; sys.exit(up.up())", **options)
+
+    def pulumi(self, *arguments: str, **options: Any) -> Ended:
+        """Plain pulumi, with the two variables that the README names and no others."""
+        options.setdefault("environment", engine.dev_environment(self.root))
+        return self.run("pulumi", "--non-interactive", *arguments, **options)
+
+    def update(self, *, expect: int = 0) -> str:
+        """An update of the dev stack by plain pulumi; its output."""
+        (self.root / engine.STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        selected = self.pulumi("stack", "select", "--create", "dev")
+        assert selected.status == 0, selected.output
+        ended = self.pulumi("up", "--yes", "--skip-preview", "--stack", "dev")
+        assert ended.status == expect, ended.output
+        return ended.output
+
+    def configure(self, **values: Any) -> None:
+        """Sets whole values of the dev stack's config, by their key without the namespace."""
+        path = self.root / "Pulumi.dev.yaml"
+        document = yaml.safe_load(path.read_text())
+        document["config"] |= {f"lightwave:{key}": value for key, value in values.items()}
+        path.write_text(yaml.safe_dump(document))
+
+    def products(self) -> dict[str, Any]:
+        """The product table as Pulumi.yaml has it."""
+        table: dict[str, Any] = yaml.safe_load((self.root / "Pulumi.yaml").read_text())["config"]["lightwave:products"]
+        return dict(table["default"])
+
+    @property
+    def state_file(self) -> Path:
+        """The dev stack's ports and passwords."""
+        return self.root / ".local" / "state.json"
+
+    @contextmanager
+    def connect(self, role: str = ADMIN) -> Iterator[psycopg.Connection[Any]]:
+        """A session of a role in the copy's database."""
+        state = json.loads(self.state_file.read_text())
+        with psycopg.connect(
+            host=local_state.HOST,
+            port=state["databasePort"],
+            dbname=DATABASE,
+            user=role,
+            password=state["passwords"][role],
+            autocommit=True,
+            connect_timeout=10,
+        ) as connection:
+            yield connection
+
+
+def _kill_session(leader: int) -> None:
+    """Kills a session and all its process groups: the engine gives each of its plugins one."""
+    shown = subprocess.run(["ps", "-e", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
+    for line in shown.splitlines():
+        pid, session = line.split()
+        if session == str(leader):
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+@contextmanager
+def project_copy(pulumi_home: Path) -> Iterator[Project]:
+    """A copy of the project with an empty database running; all of it gone afterwards."""
+    require_binaries()
+    root = Path(tempfile.mkdtemp(prefix="lightwave-engine-")).resolve()
+    # The servers' user passes through.
+    root.chmod(0o711)
+    project = Project(root, pulumi_home)
+    try:
+        for pattern in _FILES:
+            for path in ROOT.glob(pattern):
+                if path.is_dir():
+                    shutil.copytree(path, root / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+                else:
+                    shutil.copy(path, root / path.name)
+        # Pulumi.yaml names the project's own environment: here it is the interpreter that runs already.
+        (root / ".venv").symlink_to(sys.prefix)
+        state_with_free_ports(root / ".local")
+        started = project.python(
+            "from ops import local_state, services; services.start(local_state.prepare('dev'), engine='native')"
+        )
+        assert started.status == 0, started.output
+        yield project
+    finally:
+        stopped = project.python("from ops import services; services.stop(wipe=True)")
+        shutil.rmtree(root)
+        assert stopped.status == 0, stopped.output
+
+
+@pytest.fixture(scope="session")
+def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home for Pulumi with the machine's plugins; skips where there is no engine (REQUIRE_ENGINE=1: a failure)."""
+    if shutil.which("pulumi") is None:
+        reason = "pulumi is not on PATH"
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    home = tmp_path_factory.mktemp("pulumi-home")
+    plugins = Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi")) / "plugins"
+    if plugins.exists():
+        (home / "plugins").symlink_to(plugins)
+    return home
+
+
+@pytest.fixture
+def project(pulumi_home: Path) -> Iterator[Project]:
+    """A copy of the project with an empty database."""
+    with project_copy(pulumi_home) as copy:
+        yield copy
+
+
+@pytest.fixture
+def projects(pulumi_home: Path) -> Iterator[Callable[[], Project]]:
+    """Makes such copies, as many as a test asks for."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(project_copy(pulumi_home))

@@ -1,0 +1,104 @@
+"""Real servers for the integration tests: PostgreSQL 15 and PgBouncer, as `make up` starts them without containers."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ops import local_state, services
+from settings import ADMIN, DATABASE, LocalState, Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Platform:
+    """A database with an admin and nothing else in it, and its pooler."""
+
+    settings: Settings
+    state: LocalState
+    directory: Path
+    """Its state folder, in place of `.local`."""
+    running: services.Running
+
+    def connect(
+        self, role: str = ADMIN, *, pooled: bool = False, database: str = DATABASE, **options: Any
+    ) -> psycopg.Connection:
+        """A connection with the generated password; `options` go to psycopg and win, `password` too."""
+        given: dict[str, Any] = {
+            "host": self.running.host,
+            "port": self.running.pgbouncer_port if pooled else self.running.database_port,
+            "dbname": database,
+            "user": role,
+            "connect_timeout": 10,
+            "autocommit": True,
+            # Debian's PgBouncer 1.18 knows no prepared statements in transaction mode.
+            "prepare_threshold": None,
+        }
+        if role in self.state.passwords:
+            given["password"] = self.state.passwords[role].get_secret_value()
+        return psycopg.connect(**(given | options))
+
+    def superuser(self, database: str = DATABASE) -> psycopg.Connection:
+        """The bootstrap superuser, through the server's socket."""
+        assert self.running.socket_directory is not None
+        return psycopg.connect(
+            host=str(self.running.socket_directory),
+            port=self.running.database_port,
+            dbname=database,
+            user=services.SUPERUSER,
+            autocommit=True,
+        )
+
+
+def require_binaries() -> None:
+    """Skips where the servers' binaries are missing; with REQUIRE_SERVERS=1 that is a failure."""
+    if services.find_binaries() is None:
+        reason = "PostgreSQL 15 and PgBouncer are not on this machine"
+        if os.environ.get("REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+def state_with_free_ports(directory: Path) -> None:
+    """The usual ports belong to the developer's own dev stack, and to the test process next door."""
+    database_port = local_state.free_port()
+    ports = {"databasePort": database_port, "pgbouncerPort": local_state.free_port(besides=database_port)}
+    local_state.write_private(directory / "state.json", json.dumps(ports))
+
+
+@contextmanager
+def running_platform() -> Iterator[Platform]:
+    """A platform of its own in a new folder, gone afterwards."""
+    require_binaries()
+    # pytest's own folders are closed to the user who runs the servers when the tests run as root.
+    directory = Path(tempfile.mkdtemp(prefix="lightwave-")).resolve()
+    try:
+        state_with_free_ports(directory)
+        settings = local_state.prepare("dev", directory)
+        assert settings.local is not None
+        running = services.start(settings, directory, engine="native")
+        yield Platform(settings=settings, state=settings.local, directory=directory, running=running)
+    finally:
+        services.stop(directory, wipe=True)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """One platform for the whole test process."""
+    with running_platform() as started:
+        yield started
+
+
+@pytest.fixture
+def fresh_platform() -> Iterator[Callable[[], Platform]]:
+    """Makes platforms with an empty database, as many as a test asks for."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(running_platform())

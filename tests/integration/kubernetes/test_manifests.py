@@ -1,0 +1,329 @@
+"""The prod plan's manifests before a real kube-apiserver: what it takes, what it refuses, who may do what."""
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.manifests import manifests
+from ops.recorder import Recording
+from tests.integration.kubernetes.conftest import DEPLOYER_NAMESPACE, DEPLOYER_TOKEN, ApiServer
+
+# One API server for all: on one worker.
+pytestmark = pytest.mark.xdist_group("kubernetes")
+
+NAMESPACES = ("django-api", "payload-cms", "shared")
+
+
+def pod(name: str, namespace: str = "payload-cms", **container: Any) -> dict[str, Any]:
+    """A pod as the services' repositories are to write it: it fits every guard rail."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "serviceAccountName": "migration" if namespace != "shared" else "pgbouncer",
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 1000,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "app",
+                    "image": "example.invalid/app:1",
+                    "resources": {
+                        "requests": {"cpu": "100m", "memory": "64Mi"},
+                        "limits": {"cpu": "200m", "memory": "128Mi"},
+                    },
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    **container,
+                }
+            ],
+        },
+    }
+
+
+def with_(document: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with the value at the dotted path replaced."""
+    changed = copy.deepcopy(dict(document))
+    place: Any = changed
+    *above, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    for key in above:
+        place = place[key]
+    place[last] = value
+    return changed
+
+
+def documents(recording: Recording) -> list[dict[str, Any]]:
+    return [yaml.safe_load(text) for text in manifests(recording).values()]
+
+
+def test_the_server_holds_every_manifest(recording: Recording, applied: ApiServer) -> None:
+    wanted = documents(recording)
+    assert len(wanted) == len([r for r in recording.resources if r.type.startswith("kubernetes:")]) >= 60
+    for document in wanted:
+        metadata = document["metadata"]
+        inside = [f"--namespace={metadata['namespace']}"] if "namespace" in metadata else []
+        held = applied.get(_kind(document), metadata["name"], *inside)
+        assert held["metadata"]["name"] == metadata["name"]
+        assert held["metadata"].get("labels", {}).items() >= metadata.get("labels", {}).items()
+
+
+def _kind(document: Mapping[str, Any]) -> str:
+    group, _, version = str(document["apiVersion"]).rpartition("/")
+    kind = str(document["kind"]).lower()
+    return f"{kind}.{version}.{group}" if group else kind
+
+
+def test_strict_validation_is_on(applied: ApiServer) -> None:
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "mistyped", "namespace": "shared"},
+        "spec": {"podSelectors": {}},
+    }
+    answer = applied.apply(json.dumps(policy))
+    assert not answer.ok
+    assert "podSelectors" in answer.output
+
+
+def test_a_second_apply_changes_nothing(recording: Recording, applied: ApiServer) -> None:
+    before = {
+        namespace: applied.get("deployments,services,networkpolicies,configmaps", f"--namespace={namespace}")
+        for namespace in NAMESPACES
+    }
+    for document in documents(recording):
+        if document["kind"] in ("Deployment", "Service", "NetworkPolicy", "ConfigMap"):
+            answer = applied.apply(json.dumps(document))
+            assert answer.ok, answer.output
+    for namespace in NAMESPACES:
+        after = applied.get("deployments,services,networkpolicies,configmaps", f"--namespace={namespace}")
+        assert _versions(after) == _versions(before[namespace])
+
+
+def _versions(found: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return {(i["kind"], i["metadata"]["name"]): i["metadata"]["resourceVersion"] for i in found["items"]}
+
+
+def test_each_pod_template_is_admitted_as_a_pod(recording: Recording, applied: ApiServer) -> None:
+    """A Deployment is accepted whatever its pods are: only a Pod meets Pod Security, quota and service account."""
+    templates = [
+        (document["metadata"], document["spec"]["template"])
+        for document in documents(recording)
+        if document["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job")
+    ]
+    assert [(metadata["namespace"], metadata["name"]) for metadata, _ in templates] == [("shared", "pgbouncer")]
+    for metadata, template in templates:
+        answer = applied.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {**template["metadata"], "name": metadata["name"], "namespace": metadata["namespace"]},
+                "spec": template["spec"],
+            }
+        )
+        assert answer.ok, answer.output
+        # `warn: restricted` holds in every namespace, and this one is silent.
+        assert answer.warnings == ""
+        priority = applied.get("pod", metadata["name"], f"--namespace={metadata['namespace']}")["spec"]["priority"]
+        assert priority == 1_000_000
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_well_behaved_pod_is_admitted(applied: ApiServer, namespace: str) -> None:
+    answer = applied.create(pod("well-behaved", namespace))
+    assert answer.ok, answer.output
+    assert answer.warnings == ""
+
+
+REFUSED = {
+    "privileged": ("spec.containers.0.securityContext", {"privileged": True}, "privileged"),
+    "host-network": ("spec.hostNetwork", True, "host namespaces"),
+    "host-pid": ("spec.hostPID", True, "host namespaces"),
+    "host-path": ("spec.volumes", [{"name": "host", "hostPath": {"path": "/"}}], "hostPath"),
+    "host-port": ("spec.containers.0.ports", [{"containerPort": 80, "hostPort": 80}], "hostPort"),
+    "added-capability": (
+        "spec.containers.0.securityContext",
+        {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}},
+        "unrestricted capabilities",
+    ),
+    "root": ("spec.securityContext.runAsUser", 0, "runAsUser=0"),
+    "perhaps-root": (
+        "spec.securityContext",
+        {"seccompProfile": {"type": "RuntimeDefault"}},
+        "runAsNonRoot != true",
+    ),
+    "escalation": (
+        "spec.containers.0.securityContext",
+        {"capabilities": {"drop": ["ALL"]}},
+        "allowPrivilegeEscalation != false",
+    ),
+    "no-seccomp": ("spec.securityContext", {"runAsNonRoot": True, "runAsUser": 1000}, "seccompProfile"),
+    "unknown-account": ("spec.serviceAccountName", "nobody", 'serviceaccount "nobody" not found'),
+    "unknown-priority": ("spec.priorityClassName", "nothing", "no PriorityClass with name nothing"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_pod_that_must_be_refused_is(applied: ApiServer, namespace: str, name: str) -> None:
+    path, value, reason = REFUSED[name]
+    answer = applied.create(with_(pod(f"refused-{name}", namespace), path, value))
+    assert not answer.ok
+    assert reason in answer.output
+
+
+def test_the_deployment_of_a_refused_pod_is_accepted(applied: ApiServer) -> None:
+    """Why the pod templates are submitted as Pods: the server only warns about a controller's."""
+    template = with_(pod("template"), "spec.hostNetwork", True)
+    answer = applied.create(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "on-the-host", "namespace": "payload-cms"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "x"}},
+                "template": {"metadata": {"labels": {"app": "x"}}, "spec": template["spec"]},
+            },
+        }
+    )
+    assert answer.ok, answer.output
+    assert "would violate PodSecurity" in answer.warnings
+
+
+def test_a_container_without_resources_gets_the_limit_ranges(applied: ApiServer) -> None:
+    answer = applied.create(with_(pod("no-resources", "django-api"), "spec.containers.0.resources", {}))
+    assert answer.ok, answer.output
+    held = applied.get("pod", "no-resources", "--namespace=django-api")
+    assert held["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": "100m", "memory": "128Mi"},
+        "limits": {"cpu": "500m", "memory": "512Mi"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("resource", "limits", "requests"),
+    [
+        ("requests.cpu", {"cpu": "7", "memory": "1Gi"}, {"cpu": "7", "memory": "1Gi"}),
+        ("requests.memory", {"cpu": "1", "memory": "13Gi"}, {"cpu": "1", "memory": "13Gi"}),
+        ("limits.cpu", {"cpu": "13", "memory": "1Gi"}, {"cpu": "1", "memory": "1Gi"}),
+        ("limits.memory", {"cpu": "1", "memory": "25Gi"}, {"cpu": "1", "memory": "1Gi"}),
+    ],
+)
+def test_a_pod_above_the_quota_is_refused(
+    applied: ApiServer, resource: str, limits: Mapping[str, str], requests: Mapping[str, str]
+) -> None:
+    greedy = pod("greedy", "django-api", resources={"limits": limits, "requests": requests})
+    answer = applied.create(greedy)
+    assert not answer.ok
+    assert "exceeded quota: quota" in answer.output
+    assert resource in answer.output
+
+
+def test_one_pod_too_many_is_refused(applied: ApiServer) -> None:
+    used = applied.get("resourcequota", "quota", "--namespace=payload-cms")["status"]
+    room = int(used["hard"]["pods"]) - int(used["used"]["pods"])
+    small = {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}}
+    pods = [pod(f"many-{number}", resources=small) for number in range(room)]
+    filled = applied("create", "--filename=-", document={"apiVersion": "v1", "kind": "List", "items": pods})
+    assert filled.ok, filled.output
+    answer = applied.create(pod("one-too-many", resources=small))
+    emptied = applied("delete", "pod", "--namespace=payload-cms", "--now", *(p["metadata"]["name"] for p in pods))
+    assert not answer.ok
+    assert "exceeded quota: quota, requested: pods=1" in answer.output
+    assert emptied.ok, emptied.output
+
+
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort"])
+def test_no_service_opens_another_way_in(applied: ApiServer, kind: str) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "way-in", "namespace": "payload-cms"},
+        "spec": {"type": kind, "selector": {"app": "x"}, "ports": [{"port": 80}]},
+    }
+    answer = applied.create(service)
+    assert not answer.ok
+    assert "exceeded quota: quota" in answer.output
+
+
+DEPLOYER_MAY = [
+    "create deployments.apps",
+    "patch deployments.apps",
+    "create statefulsets.apps",
+    "list replicasets.apps",
+    "create horizontalpodautoscalers.autoscaling",
+    "create jobs.batch",
+    "create cronjobs.batch",
+    "create poddisruptionbudgets.policy",
+    "create configmaps",
+    "get pods",
+    "get pods/log",
+    "list events",
+]
+DEPLOYER_MAY_NOT = [
+    "get secrets",
+    "list secrets",
+    "watch secrets",
+    "create secrets",
+    "create pods/exec",
+    "get pods/exec",
+    "create pods/attach",
+    "create pods/portforward",
+    "patch pods/ephemeralcontainers",
+    "create pods",
+    "create serviceaccounts",
+    "create serviceaccounts/token",
+    "create roles.rbac.authorization.k8s.io",
+    "create rolebindings.rbac.authorization.k8s.io",
+    "patch networkpolicies.networking.k8s.io",
+    "delete networkpolicies.networking.k8s.io",
+    "patch resourcequotas",
+    "patch limitranges",
+    "patch services",
+    "create daemonsets.apps",
+    "get nodes",
+    "patch namespaces",
+    "delete namespaces",
+    "create priorityclasses.scheduling.k8s.io",
+]
+
+
+@pytest.mark.parametrize("action", DEPLOYER_MAY)
+def test_what_the_deployer_may_in_its_namespace_alone(applied: ApiServer, action: str) -> None:
+    assert _may(applied, action, DEPLOYER_NAMESPACE)
+    assert not _may(applied, action, "django-api")
+    assert not _may(applied, action, "shared")
+
+
+@pytest.mark.parametrize("action", DEPLOYER_MAY_NOT)
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_what_the_deployer_may_not(applied: ApiServer, action: str, namespace: str) -> None:
+    assert not _may(applied, action, namespace)
+
+
+def _may(server: ApiServer, action: str, namespace: str) -> bool:
+    verb, target = action.split()
+    resource, _, subresource = target.partition("/")
+    resource, _, group = resource.partition(".")
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {
+            "resourceAttributes": {
+                "namespace": namespace,
+                "verb": verb,
+                "group": group,
+                "resource": resource,
+                "subresource": subresource,
+            }
+        },
+    }
+    answer = server("create", "--filename=-", "--output=json", document=review, token=DEPLOYER_TOKEN)
+    assert answer.ok, answer.output
+    return bool(json.loads(answer.output)["status"]["allowed"])

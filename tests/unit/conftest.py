@@ -1,0 +1,52 @@
+"""What the unit tests share: both stacks' real config and recording, each read once a test process."""
+
+import copy
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+import settings
+from ops.recorder import Recording, record_stack
+
+STACKS = ("dev", "prod")
+
+FACTS_OF_PROD: dict[str, dict[str, Any]] = {
+    "aws": {"accountId": "123456789012", "region": "eu-central-1"},
+    "media": {"accountId": "a" * 32, "zoneId": "b" * 32},
+    "pgbouncer": {
+        "image": f"edoburu/pgbouncer:v1.25.2-p0@sha256:{'c' * 64}",
+        "exporterImage": f"prometheuscommunity/pgbouncer-exporter:v0.11.0@sha256:{'d' * 64}",
+    },
+}
+"""What the repository does not know and a deploy must be told."""
+
+
+def full_config(stack: str) -> dict[str, Any]:
+    """The stack's own config; for prod with the facts that a deploy would be told."""
+    config = settings.stack_config(stack)
+    if stack == "prod":
+        for section, facts in FACTS_OF_PROD.items():
+            config[f"lightwave:{section}"] = {**config[f"lightwave:{section}"], **facts}
+    return copy.deepcopy(config)
+
+
+def local_state(
+    products: tuple[str, ...] = ("payload", "django", "createos", "cineos", "photographyos"),
+) -> dict[str, Any]:
+    """The dev stack's state as `make up` would write it, with passwords that a message must never repeat."""
+    roles = [f"{name}_user" for name in products]
+    return {
+        "databasePort": 5432,
+        "pgbouncerPort": 6432,
+        "passwords": {role: f"s3cr3t-{role}" for role in ["lightwave_admin", *roles]},
+        "scramVerifiers": {role: f"SCRAM-SHA-256$s3cr3t-{role}" for role in roles},
+        "secrets": {"PAYLOAD_SECRET": "s3cr3t-payload", "DJANGO_SECRET_KEY": "s3cr3t-django"},
+    }
+
+
+@pytest.fixture(scope="session")
+def recording_of() -> Callable[[str], Recording]:
+    """The recording of a whole stack, made once a test process."""
+    return cache(record_stack)
