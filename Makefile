@@ -62,7 +62,7 @@ servers: ## install and build what the tests run against
 	@tests/servers.sh
 
 test: $(VENV)/.installed servers ## every test that needs no cloud account
-	$(PYTHON) -m pytest -n 2 --dist loadgroup $(PYTEST)
+	$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST)
 
 test-unit: $(VENV)/.installed ## the tests that start no server
 	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST)

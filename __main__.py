@@ -144,6 +144,9 @@ if settings.kubernetes and rds:
         # Set and kept: without it a changed kubeconfig would replace the provider and everything it made.
         cluster_identifier=settings.kubernetes.cluster,
         upsert_existing_objects=True,
+        # Without these a change would delete the ConfigMap or Secret that running pods mount, and make it again.
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
     )
     flows = platform_flows(
         products=products,
@@ -176,6 +179,7 @@ if settings.kubernetes and rds:
             verifiers=secrets.verifiers,
             stats_password=secrets.passwords[STATS_USER],
             rotations=settings.rotations,
+            wait_for_rollout=settings.kubernetes.wait_for_rollout,
         ),
         # The roles first: a rotated password is on the server before the pooler serves with it.
         pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[SHARED_NAMESPACE], access]),

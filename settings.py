@@ -331,6 +331,8 @@ class Kubernetes(_Model):
     """A kubeconfig context (kind, k3d) in place of the EKS cluster."""
     network_policy_enforced: bool = False
     """Set once the VPC CNI add-on runs with enableNetworkPolicy=true; a loud output says so while it is not."""
+    wait_for_rollout: bool = True
+    """Whether an update waits until PgBouncer's pods are ready; false against an API server that runs none."""
     edge_namespace: DnsLabel = "ingress-nginx"
     """Namespace of the ingress controller, the one place from which the edge reaches Payload and the API."""
     database_cidrs: tuple[Cidr, ...] = ()
@@ -420,8 +422,9 @@ def stack_config(stack: str) -> dict[str, Any]:
             f"stack {_shown(stack)}: it has no config file; allowed: {', '.join(known)}\n"
             f"      mend it: pulumi stack init --copy-config-from {known[0] if known else 'dev'} NAME"
         )
-    config: dict[str, Any] = _without_ciphertext({**_project_defaults(), **_file_config(f"Pulumi.{stack}.yaml")})
-    return config
+    config = {**_project_defaults(), **_file_config(f"Pulumi.{stack}.yaml")}
+    # `pulumi config set` writes a top-level true as "true".
+    return {key: _decoded(value) for key, value in config.items()}
 
 
 class _Loader(yaml.SafeLoader):
@@ -441,10 +444,14 @@ def _file_config(name: str) -> dict[str, Any]:
     try:
         document = yaml.load((ROOT / name).read_text(), _Loader)  # noqa: S506 (a SafeLoader)
         config = {} if document is None else document.get("config") or {}
-        return {str(key): value for key, value in config.items()}
+        return {str(key): _without_ciphertext(value) for key, value in config.items()}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        # PyYAML's whole message quotes the line, and with it what may be a secret.
+        why = " ".join(str(error).split())
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            why = f"{error.problem}, line {error.problem_mark.line + 1}"
         raise SettingsError(
-            f"{name}: it cannot be read ({' '.join(str(error).split())}); allowed: YAML with a mapping under config\n"
+            f"{name}: it cannot be read ({why}); allowed: YAML with a mapping under config\n"
             f"      mend it: ${{EDITOR:-vi}} {name}"
         ) from error
 
@@ -661,6 +668,8 @@ def _production_problems(raw: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(("aws",), "is missing", "accountId and region of the RDS instance", "edit")
     if raw.get("kubernetes") is None:
         yield Problem(("kubernetes",), "is missing", "the EKS cluster: only there can the database be reached", "edit")
+    if raw.get("media") is None:
+        yield Problem(("media",), "is missing", "the bucket and its CDN domain, which Payload's env names", "edit")
     for image in ("image", "exporterImage"):
         if _at(raw, "pgbouncer", image) is None:
             yield Problem(("pgbouncer", image), "is missing", "an image by tag and digest in production")
@@ -704,7 +713,7 @@ def _media_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     media = _mapping(raw, "media")
     domain, zone = media.get("domain"), media.get("zone")
     if isinstance(domain, str) and isinstance(zone, str) and not domain.endswith(f".{zone}"):
-        yield Problem(("media", "domain"), "is not in the zone", f"a name that ends in {_shown(f'.{zone}')}")
+        yield Problem(("media", "domain"), "is not in the zone", "a name in media.zone, such as cdn.<zone>")
     given = media.get("credentials") == "given"
     for key in ("accessKeyId", "secretAccessKey"):
         if given and media.get(key) is None:

@@ -31,7 +31,8 @@ class ClusterFacts:
 def cluster_facts(
     name: str, overrides: Aws, database_cidrs: Sequence[str] = (), provider: aws.Provider | None = None
 ) -> ClusterFacts:
-    """Looks the cluster up; a network fact in `overrides` (the stack's `aws` config) or in `database_cidrs` stands in place of its lookup.
+    """Looks the cluster up; a fact in `overrides` (the stack's `aws` config) or `database_cidrs` stands in place of its
+    lookup.
 
     The private subnets are those of the cluster's subnets whose instances get no public address. Where a VPC marks them
     in another way, or where there are fewer than the two that RDS needs, the config names them; RunError says so.

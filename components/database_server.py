@@ -59,7 +59,7 @@ class DatabaseServerArgs:
     admin: str
     """The master role."""
     password: pulumi.Input[str]
-    """The master role's password, as an Output; it is kept secret whether or not it was marked so."""
+    """The master role's password, as an Output; the SDK keeps it secret whether or not it was marked so."""
     secret_name: str
     """Name of the secret in Secrets Manager that holds the admin's login."""
     account_id: str
@@ -238,7 +238,7 @@ class DatabaseServer(pulumi.ComponentResource):
             kms_key_id=settings.kms_key_arn,
             db_name=args.database,
             username=args.admin,
-            password=pulumi.Output.secret(args.password),
+            password=args.password,
             port=PORT,
             multi_az=settings.multi_az,
             db_subnet_group_name=subnets.name,
@@ -283,7 +283,7 @@ class DatabaseServer(pulumi.ComponentResource):
         )
         login = {
             "username": self._args.admin,
-            "password": pulumi.Output.secret(self._args.password),
+            "password": self._args.password,
             "host": instance.address,
             "port": instance.port,
             "dbname": self._args.database,

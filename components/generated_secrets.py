@@ -116,7 +116,7 @@ class GeneratedSecrets(pulumi.ComponentResource):
             keepers=self._keepers(secret),
             opts=self._options(),
         )
-        return pulumi.Output.secret(generated.result)
+        return generated.result
 
     def _verifier(self, role: str) -> pulumi.Output[str]:
         salt = random.RandomBytes(
@@ -126,10 +126,9 @@ class GeneratedSecrets(pulumi.ComponentResource):
             keepers=self._keepers(role),
             opts=self._options(),
         )
-        return pulumi.Output.secret(
-            pulumi.Output.all(self.passwords[role], salt.base64).apply(
-                lambda parts: scram_verifier(parts[0], base64.b64decode(parts[1]))
-            )
+        # Secret, as what it is computed from.
+        return pulumi.Output.all(self.passwords[role], salt.base64).apply(
+            lambda parts: scram_verifier(parts[0], base64.b64decode(parts[1]))
         )
 
 

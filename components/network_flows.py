@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgsDict
 from pulumi_kubernetes.networking.v1 import (
     NetworkPolicyPeerArgsDict,
     NetworkPolicyPortArgsDict,
@@ -67,10 +68,17 @@ class Pods:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Networks:
-    """Addresses outside the cluster, each without the ranges in `excluded`."""
+    """Addresses outside the cluster."""
 
     cidrs: pulumi.Input[Sequence[str]]
-    excluded: pulumi.Input[Sequence[str]] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Internet:
+    """Every public IPv4 address."""
+
+    besides: pulumi.Input[Sequence[str]]
+    """The VPC's own networks, which are not it even where they are no private ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +88,7 @@ class Flow:
     name: str
     """Part of the policies' names, so it is kept."""
     source: Pods
-    destination: Pods | Networks
+    destination: Pods | Networks | Internet
     port: int
     protocols: Sequence[str] = ("TCP",)
 
@@ -102,9 +110,7 @@ def platform_flows(
     monitoring = Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
     edge = Pods(namespace=edge_namespace)
     database = Networks(cidrs=database_cidrs)
-    internet = Networks(
-        cidrs=("0.0.0.0/0",), excluded=pulumi.Output.from_input(database_cidrs).apply(_not_the_internet)
-    )
+    internet = Internet(besides=database_cidrs)
 
     flows = [
         Flow(
@@ -160,13 +166,13 @@ def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPoli
         ]
         if flow.source.namespace == namespace:
             specs[f"egress-{flow.name}"] = {
-                "pod_selector": {"match_labels": dict(flow.source.labels)},
+                "pod_selector": _selector(flow.source),
                 "policy_types": ["Egress"],
                 "egress": [{"to": _peers(flow.destination), "ports": ports}],
             }
         if isinstance(flow.destination, Pods) and flow.destination.namespace == namespace:
             specs[f"ingress-{flow.name}"] = {
-                "pod_selector": {"match_labels": dict(flow.destination.labels)},
+                "pod_selector": _selector(flow.destination),
                 "policy_types": ["Ingress"],
                 "ingress": [{"from_": _peers(flow.source), "ports": ports}],
             }
@@ -177,26 +183,30 @@ DENY_ALL: NetworkPolicySpecArgsDict = {"pod_selector": {}, "policy_types": ["Ing
 """Selects every pod and allows nothing."""
 
 
-def _peers(peer: Pods | Networks) -> pulumi.Input[Sequence[NetworkPolicyPeerArgsDict]]:
+def _peers(peer: Pods | Networks | Internet) -> pulumi.Input[Sequence[NetworkPolicyPeerArgsDict]]:
     if isinstance(peer, Networks):
-        return pulumi.Output.all(peer.cidrs, peer.excluded).apply(lambda both: _blocks(*both))
+        return pulumi.Output.from_input(peer.cidrs).apply(_blocks)
+    if isinstance(peer, Internet):
+        return pulumi.Output.from_input(peer.besides).apply(_public)
     # Both selectors in one peer: as two peers, either would do.
     return [
         {
             "namespace_selector": {"match_labels": {NAMESPACE_LABEL: peer.namespace}},
-            "pod_selector": {"match_labels": dict(peer.labels)},
+            "pod_selector": _selector(peer),
         }
     ]
 
 
-def _blocks(cidrs: Sequence[str], excluded: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
-    if excluded:
-        return [{"ip_block": {"cidr": cidr, "except_": list(excluded)}} for cidr in cidrs]
+def _selector(pods: Pods) -> LabelSelectorArgsDict:
+    return {"match_labels": dict(pods.labels)} if pods.labels else {}
+
+
+def _blocks(cidrs: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
     return [{"ip_block": {"cidr": cidr}} for cidr in cidrs]
 
 
-def _not_the_internet(database_cidrs: Sequence[str]) -> list[str]:
-    """NOT_THE_INTERNET and those of the VPC's own networks that it does not cover."""
+def _public(besides: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
     private = [ipaddress.IPv4Network(cidr) for cidr in NOT_THE_INTERNET]
-    own = (ipaddress.IPv4Network(cidr) for cidr in database_cidrs)
-    return [*NOT_THE_INTERNET, *(str(cidr) for cidr in own if not any(cidr.subnet_of(other) for other in private))]
+    own = (ipaddress.IPv4Network(cidr) for cidr in besides)
+    excluded = [*NOT_THE_INTERNET, *(str(cidr) for cidr in own if not any(map(cidr.subnet_of, private)))]
+    return [{"ip_block": {"cidr": "0.0.0.0/0", "except_": excluded}}]

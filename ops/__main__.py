@@ -5,9 +5,9 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import settings
+from ops import OperatorError
 
 STACKS = ("dev", "prod")
 
@@ -41,7 +41,10 @@ def diff(args: argparse.Namespace) -> int:
 
     stale = [stack for stack in STACKS if plans.document(stack) != review.golden(stack)]
     if stale:
-        print(f"the golden plans of {', '.join(stale)} are not what the program declares; run: make golden", file=sys.stderr)
+        print(
+            f"the golden plans of {', '.join(stale)} are not what the program declares; run: make golden",
+            file=sys.stderr,
+        )
         return 1
     print("# What changes\n")
     for stack in reversed(STACKS):
@@ -142,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         status: int = args.run(args)
-    except EXPECTED as error:
+    except (settings.SettingsError, OperatorError) as error:
         print(error, file=sys.stderr)
         return 2
     return status

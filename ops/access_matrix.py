@@ -33,19 +33,7 @@ PRIVILEGES: Mapping[str, tuple[str, ...]] = {
 }
 """Every privilege of PostgreSQL 15 by kind of object, in the order of its documentation."""
 
-_READ: Mapping[str, frozenset[str]] = {
-    "schema": frozenset({"USAGE"}),
-    "table": frozenset({"SELECT"}),
-    # PUBLIC's default EXECUTE cannot be taken away per schema: who has USAGE there may call its functions.
-    "function": frozenset({"EXECUTE"}),
-}
-
-
-def privileges(access: Access, kind: str) -> frozenset[str]:
-    """The privileges on objects of that kind that the access gives, however they come about."""
-    if access is Access.FULL:
-        return frozenset(PRIVILEGES[kind])
-    return _READ.get(kind, frozenset()) if access is Access.READ else frozenset()
+_READ: Mapping[str, frozenset[str]] = {"schema": frozenset({"USAGE"}), "table": frozenset({"SELECT"})}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +67,20 @@ class Matrix:
     """By schema: the group role that carries SELECT on its tables."""
     grants: Mapping[str, frozenset[tuple[str, str]]]
     """By schema: (grantee, privilege) on the schema itself, its owner's left out."""
+
+    def privileges(self, role: str, schema: str, kind: str) -> frozenset[str]:
+        """What a login role can do with objects of that kind in the schema, however it comes about."""
+        access = self.access[role, schema]
+        if access is Access.FULL:
+            return frozenset(PRIVILEGES[kind])
+        if kind == "function":
+            # PostgreSQL gives it to PUBLIC, which the products' functions are kept from; the admin's are for sharing.
+            return frozenset({"EXECUTE"} if self.public_executes(schema) else ())
+        return _READ.get(kind, frozenset()) if access is Access.READ else frozenset()
+
+    def public_executes(self, schema: str) -> bool:
+        """Whether PUBLIC keeps its EXECUTE on functions in the schema: everywhere but in the products' own."""
+        return self.object_owners.get(schema) not in self.roles
 
     @property
     def logins(self) -> tuple[Role, ...]:
@@ -148,8 +150,8 @@ def markdown(settings: Settings) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        + "\nfull: makes objects and owns them; cannot drop the schema. read: SELECT on every table, later ones too, "
-        + "and calls of its functions. No login role: CREATE or TEMP on the database, CREATE on `public`, SET ROLE to "
+        + "\nfull: makes objects and owns them; cannot drop the schema. read: SELECT on every table, later ones too. "
+        + "No login role: CREATE or TEMP on the database, CREATE on `public`, SET ROLE to "
         + "another login role. PUBLIC: nothing on the database.\n"
     )
 

@@ -5,13 +5,14 @@ import subprocess
 
 from pydantic import SecretStr
 
+from ops import OperatorError
 from ops.verify import Endpoint
 from settings import ROOT, RdsDatabase, Settings
 
 TIMEOUT_SECONDS = 60
 
 
-class AdminLoginError(Exception):
+class AdminLoginError(OperatorError):
     """The admin's login cannot be had; the message says what to do."""
 
 
@@ -38,7 +39,9 @@ def admin_login(told: Settings) -> tuple[Endpoint, SecretStr]:
         # Without its cause, which would hold what was printed so far.
         raise AdminLoginError(f"Secrets Manager did not answer in {TIMEOUT_SECONDS} s; check the network") from None
     if done.returncode:
-        raise AdminLoginError(f"{secret} cannot be read: {done.stderr.strip()}; log in to the account {told.aws.account_id}")
+        raise AdminLoginError(
+            f"{secret} cannot be read: {done.stderr.strip()}; log in to the account {told.aws.account_id}"
+        )
     login = json.loads(done.stdout)
     tunnel = told.database.admin_endpoint
     endpoint = Endpoint(

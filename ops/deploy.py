@@ -37,6 +37,9 @@ FAILED = 1
 REFUSED = 2
 """Exit status: a check failed, the engine was not started."""
 
+AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+"""The CAs of RDS in every region, as AWS publishes them."""
+
 _QUERY_SECONDS = 60
 _CONNECT_SECONDS = 10
 _KEPT_LINES = 200
@@ -175,9 +178,7 @@ def check(stack: str, *, database: bool) -> Findings:
     if stack != "dev":
         _add(found, backend, secrets_problem(stack, _stack_file(stack), os.environ.get("PULUMI_BACKEND_URL", "")))
     try:
-        told = settings.load(
-            stack, settings.stack_config(stack), local=local_state.read((settings.ROOT / settings.LOCAL_STATE).parent)
-        )
+        told = settings.of_stack(stack)
     except SettingsError as error:
         _add(
             found,
@@ -199,7 +200,7 @@ def _add(found: Findings, *problems: Problem | None) -> bool:
 
 
 def _cloud(found: Findings, told: Settings, *, database: bool) -> None:
-    _add(found, cloudflare_problem(told, os.environ))
+    _add(found, cloudflare_problem(told, os.environ), authorities_problem(told))
     if told.local is not None:
         _add(found, local_database_problem(told.local.database_port))
     account = True
@@ -279,7 +280,7 @@ def secrets_problem(stack: str, stack_file: Mapping[str, Any], backend: str) -> 
         return None
     return Problem(
         f"the secrets of {stack} would be encrypted with a passphrase (Pulumi.{stack}.yaml: secretsprovider)",
-        f"pulumi stack change-secrets-provider --stack {stack} 'awskms://alias/<key>?region=<region>'",
+        f"pulumi stack change-secrets-provider --stack {stack} 'awskms://alias/lightwave-state?region=<region>'",
     )
 
 
@@ -288,7 +289,17 @@ def cloudflare_problem(told: Settings, environment: Mapping[str, str]) -> Proble
     given = "CLOUDFLARE_API_TOKEN" in environment or {"CLOUDFLARE_API_KEY", "CLOUDFLARE_EMAIL"} <= set(environment)
     if told.media is None or given:
         return None
-    return Problem("CLOUDFLARE_API_TOKEN is not set", "the token's scopes: docs/runbooks/first-deploy.md")
+    return Problem("CLOUDFLARE_API_TOKEN is not set", "the token's scopes: docs/bootstrap.md")
+
+
+def authorities_problem(told: Settings) -> Problem | None:
+    """PgBouncer, the provider and `verify` know RDS's certificate by a file that AWS publishes."""
+    if not isinstance(told.database, RdsDatabase) or (settings.ROOT / told.database.ca_bundle).exists():
+        return None
+    return Problem(
+        f"{told.database.ca_bundle} is missing: nothing could verify the database's certificate",
+        f"curl --fail --output {told.database.ca_bundle} {AUTHORITIES}; commit it, it is public",
+    )
 
 
 def account_problem(account_id: str) -> Problem | None:

@@ -7,12 +7,13 @@ import contextlib
 import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 import settings
+from ops import OperatorError
 from ops.recorder import Recording
 
 SWITCH = "LIGHTWAVE_ENGINE"
@@ -44,11 +46,11 @@ _PLUGIN_SECONDS = 300
 _QUERY_SECONDS = 60
 
 
-class NoEngineError(Exception):
+class NoEngineError(OperatorError):
     """No engine can be had here. The message is one line and says why."""
 
 
-class EngineError(Exception):
+class EngineError(OperatorError):
     """The engine failed, or must not start. The message says what to do."""
 
 
@@ -61,6 +63,10 @@ class Pending:
     urn: str
     type: str
     inputs: Mapping[str, Any]
+    parent: str = ""
+    """URN."""
+    provider: str = ""
+    """URN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +135,26 @@ class Engine:
             self._query("cancel", "--yes", self.stack)
         pending = self.pending()
         if pending or (stale and self.recorded()):
-            print(f"refreshing the engine's state: {len(pending)} operations were under way when an update was killed")
+            print("refreshing the engine's state from the database")
             # The program runs too: the server's port may have changed since.
             self._stream("refresh", "--yes", "--skip-preview", "--run-program", "--clear-pending-creates")
         return pending
 
     def pending(self) -> list[Pending]:
         """What a killed update began and did not record."""
+        operations = self._deployment().get("pending_operations") or []
         return [
-            Pending(p["type"], p["resource"]["urn"], p["resource"]["type"], p["resource"].get("inputs", {}))
-            for p in self._deployment().get("pending_operations") or []
+            Pending(
+                operation["type"],
+                resource["urn"],
+                resource["type"],
+                resource.get("inputs", {}),
+                resource.get("parent", ""),
+                # The state adds the provider's own id.
+                resource.get("provider", "").rpartition("::")[0],
+            )
+            for operation in operations
+            for resource in [operation["resource"]]
         ]
 
     def recorded(self) -> set[str]:
@@ -307,20 +323,28 @@ def adoption(engine: Engine) -> str | None:
     pending = engine.pending()
     if not pending:
         return None
-    lines = [f"a killed update of stack {engine.stack} left {len(pending)} operations under way:"]
-    lines += [f"  {p.operation} {p.urn}" for p in pending]
-    adopted = [f"{p.urn} {_import_id(p)}" for p in pending if p.operation == "creating" and _import_id(p)]
-    lines.append("Look whether each was made. Adopt the roles and schemas that were, then clear the rest:")
-    lines += [
-        f"  pulumi refresh --stack {engine.stack} --run-program --import-pending-creates '{urn_and_id}'"
-        for urn_and_id in adopted
-    ]
-    lines.append(f"  pulumi refresh --stack {engine.stack} --run-program --clear-pending-creates")
-    lines.append("Grants need no adopting: granting again changes nothing. Anything else: `pulumi import` by its id.")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            f"a killed update of stack {engine.stack} left {len(pending)} operations under way:",
+            *(f"  {p.operation} {p.urn}" for p in pending),
+            "Look which of them were done. Adopt the roles and schemas that were created, each with its line:",
+            *(f"  {_import(engine.stack, p)}" for p in pending if p.operation == "creating" and p.type in _IMPORT_IDS),
+            "(a grant is granted again, which changes nothing; anything else: `pulumi import` with its provider's id)",
+            "Then drop what is left from the list, and deploy again:",
+            f"  pulumi refresh --stack {engine.stack} --run-program --clear-pending-creates",
+        ]
+    )
 
 
-def _import_id(pending: Pending) -> str | None:
-    """The provider's id of a role or schema (its documented import id); None for what is granted again."""
-    name = pending.inputs.get("name")
-    return {_ROLE: f"{name}", _SCHEMA: f"{pending.inputs.get('database')}.{name}"}.get(pending.type)
+_IMPORT_IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    _ROLE: lambda inputs: str(inputs["name"]),
+    _SCHEMA: lambda inputs: f"{inputs['database']}.{inputs['name']}",
+}
+"""The provider's documented import ids."""
+
+
+def _import(stack: str, pending: Pending) -> str:
+    name = pending.urn.rpartition("::")[2]
+    command = ["pulumi", "import", pending.type, name, _IMPORT_IDS[pending.type](pending.inputs), "--stack", stack]
+    command += ["--parent", f"parent={pending.parent}", "--provider", f"provider={pending.provider}"]
+    return shlex.join([*command, "--generate-code=false"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import settings
 from components.service_env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops import local_state
+from ops import OperatorError, local_state
 from settings import Product, Settings
 
 FOLDER = settings.ROOT / ".local" / "env"
@@ -44,7 +44,7 @@ NO_STORE = ObjectStore(
 DESCRIPTIONS = {"payload": "Payload CMS frontend", "django": "Django REST API"}
 
 
-class EnvFileError(Exception):
+class EnvFileError(OperatorError):
     """An env file cannot be written. The message says why and what to do."""
 
 

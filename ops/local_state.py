@@ -14,7 +14,7 @@ from typing import Any
 
 import settings
 from components.scram import scram_verifier
-from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, LocalState, Product, Settings
+from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, Product, Settings, SettingsError
 
 FOLDER = (ROOT / LOCAL_STATE).parent
 """The ignored folder of this checkout. Every function takes another one, for tests."""
@@ -40,23 +40,28 @@ def prepare(stack: str = "dev", directory: Path = FOLDER) -> Settings:
     return settings.load(stack, config, local=read(directory))
 
 
-def read(directory: Path = FOLDER) -> dict[str, Any] | None:
-    """The state as `settings.load` takes it (`local=`); None where there is none yet."""
+def read(directory: Path = FOLDER) -> Any:
+    """The state as `settings.load` takes it (`local=`); None where there is none, no mapping where it is unreadable."""
     path = directory / Path(LOCAL_STATE).name
-    if not path.exists():
-        return None
-    state: dict[str, Any] = json.loads(path.read_text())
-    return state
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, ValueError):
+        return "unreadable"
 
 
-def ensure(products: Iterable[Product], directory: Path = FOLDER) -> LocalState:
-    """The state, with an entry for every product: what is missing is generated, what is there stays as it is."""
+def ensure(products: Iterable[Product], directory: Path = FOLDER) -> None:
+    """Completes the state for these products: what is missing is generated, what is there stays as it is.
+
+    A state that somebody mangled is left alone: `settings.load` says what is wrong with it.
+    """
     with locked(directory):
-        before = read(directory) or {}
-        state = _completed(before, list(products))
+        before = read(directory)
+        try:
+            state = _completed(before or {}, list(products))
+        except (AttributeError, TypeError):
+            return
         if state != before:
             write_private(directory / Path(LOCAL_STATE).name, json.dumps(state, indent=2) + "\n")
-    return LocalState.model_validate_json(json.dumps(state))
 
 
 def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:
@@ -133,8 +138,17 @@ def private_folder(directory: Path) -> None:
 
 @contextmanager
 def locked(directory: Path = FOLDER) -> Iterator[None]:
-    """Within it, no other run works in the folder; a killed run leaves no lock behind."""
-    private_folder(directory)
-    with (directory / "lock").open("w") as file:
+    """Within it, no other run works in the folder; a killed run leaves no lock behind.
+
+    Raises SettingsError where another user owns it.
+    """
+    try:
+        private_folder(directory)
+        file = (directory / "lock").open("w")
+    except PermissionError:
+        raise SettingsError(
+            f"{directory} belongs to another user, who ran make up first; do it as that user, or remove the folder"
+        ) from None
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

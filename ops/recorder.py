@@ -203,7 +203,7 @@ def _resource(request: Any, urn: str) -> Resource:
         retain_on_delete=request.retainOnDelete,
         ignore_changes=tuple(request.ignoreChanges),
         replace_on_changes=tuple(request.replaceOnChanges),
-        additional_secret_outputs=tuple(request.additionalSecretOutputs),
+        additional_secret_outputs=tuple(sorted(set(request.additionalSecretOutputs))),
         aliases=tuple(sorted(filter(None, [*request.aliasURNs, *(a.urn or a.spec.name for a in request.aliases)]))),
         import_id=request.importId,
         deleted_with=request.deletedWith,

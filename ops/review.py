@@ -1,6 +1,6 @@
 """The review document: two plans compared, what matters most in front.
 
-It compares the committed golden plans, so it needs no engine and no credentials, and a pull request from a fork gets it.
+It compares the committed golden plans: no engine, no credentials, so a pull request from a fork gets it too.
 """
 
 import json

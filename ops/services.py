@@ -24,8 +24,9 @@ import psycopg
 
 from components.pgbouncer_ini import PgBouncerIni, auth_file
 from components.scram import scram_verifier
+from ops import OperatorError
 from ops.local_state import FOLDER, HOST, free_port, locked, password, port_is_free, private_folder, write_private
-from settings import ADMIN, DATABASE, ROOT, LocalDatabase, LocalState, Settings
+from settings import ADMIN, DATABASE, LOCAL_STATE, ROOT, LocalDatabase, LocalState, Settings
 
 How = Literal["native", "compose"]
 
@@ -38,10 +39,12 @@ COMPOSE_PGBOUNCER_VERSION = (1, 25)
 """Of the image in compose.yaml."""
 
 _START_SECONDS = 60
+_ORPHAN_SECONDS = 10
+"""How long to wait for what a killed run or server left behind: a start under way, processes on their way out."""
 _SOCKET_PATH_LIMIT = 107 - len("/.s.PGSQL.65535.lock")
 
 
-class ServicesError(Exception):
+class ServicesError(OperatorError):
     """The servers cannot be started. The message says what to do."""
 
 
@@ -89,34 +92,46 @@ def start(
         raise ServicesError(f"stack {settings.stack} has no local server; allowed: one with database.server: local")
     with locked(directory):
         how = _chosen(directory, engine)
+        servers = _servers(directory, how)
+        servers.require(say)
+        # Before anything is started: a killed start can be stopped, and goes on with the same kind of servers.
         write_private(_record(directory), json.dumps({"how": how}) + "\n")
-        servers: _Native | _Compose = _Compose(directory) if how == "compose" else _Native(directory)
         return servers.start(settings, settings.local, settings.database, say)
 
 
 def stop(directory: Path = FOLDER, *, wipe: bool = False) -> tuple[str, ...]:
-    """Stops what was started from this folder and nothing else; `wipe` removes its data too. Returns what was done."""
+    """Stops what was started from this folder and nothing else. Returns what was done.
+
+    `wipe` removes the data, and the ports and passwords that go with them. Raises ServicesError when it cannot.
+    """
     if not directory.exists():
         return ()
     with locked(directory):
         how = _recorded(directory)
-        if how is None:
-            return ()
-        servers: _Native | _Compose = _Compose(directory) if how == "compose" else _Native(directory)
-        actions = servers.stop()
+        actions: tuple[str, ...] = ()
+        try:
+            if how is not None:
+                servers = _servers(directory, how)
+                actions = servers.stop()
+                if wipe:
+                    servers.wipe()
+                    actions = (*actions, "data removed")
+        except PermissionError as error:
+            raise ServicesError(f"{error}: another user started the servers; stop them as that user") from None
         if wipe:
-            servers.wipe()
-            _record(directory).unlink()
-            actions = (*actions, "data removed")
+            for file in (_record(directory), directory / Path(LOCAL_STATE).name):
+                file.unlink(missing_ok=True)
         return actions
 
 
 def status(directory: Path = FOLDER) -> Status:
     """What of this folder's servers runs now."""
     how = _recorded(directory)
-    if how is None:
-        return Status(how=None)
-    return (_Compose(directory) if how == "compose" else _Native(directory)).status()
+    return Status(how=None) if how is None else _servers(directory, how).status()
+
+
+def _servers(directory: Path, how: How) -> "_Native | _Compose":
+    return _Compose(directory) if how == "compose" else _Native(directory)
 
 
 def _record(directory: Path) -> Path:
@@ -138,10 +153,6 @@ def _chosen(directory: Path, engine: str) -> How:
         )
     if recorded:
         return recorded
-    if engine == "compose" and compose_command() is None:
-        raise ServicesError(
-            "no container engine answers; start Docker or Podman with its compose plugin, or use native"
-        )
     if engine == "compose" or (engine == "auto" and compose_command() is not None):
         return "compose"
     return "native"
@@ -164,14 +175,23 @@ class _Native:
     def __init__(self, directory: Path) -> None:
         self._directory = directory.resolve()
         self._user = _service_user()
-        self._servers = self._directory / "servers"
+        self._link = self._directory / "servers"
+        self._find_folders()
+
+    def _find_folders(self) -> None:
+        # Resolved: where it is a link, the servers' user may not pass through the folder that holds it.
+        self._servers = self._link.resolve()
         self._data = self._servers / "postgresql"
         self._ini = self._servers / "pgbouncer" / "pgbouncer.ini"
+
+    def require(self, say: Callable[[str], None]) -> Binaries:
+        """The binaries, installed where they are missing. Raises ServicesError where that cannot be."""
+        return find_binaries() or _install_debian_packages(say)
 
     def start(
         self, settings: Settings, state: LocalState, database: LocalDatabase, say: Callable[[str], None]
     ) -> Running:
-        binaries = find_binaries() or _install_debian_packages(say)
+        binaries = self.require(say)
         self._make_room()
         actions = [
             *self._start_postgresql(binaries, database, state),
@@ -198,9 +218,10 @@ class _Native:
         return tuple(actions)
 
     def wipe(self) -> None:
-        shutil.rmtree(self._servers.resolve(), ignore_errors=True)
-        if self._servers.is_symlink():
-            self._servers.unlink()
+        if self._servers.exists():
+            shutil.rmtree(self._servers)
+        if self._link.is_symlink():
+            self._link.unlink()
 
     def status(self) -> Status:
         return Status(
@@ -218,19 +239,21 @@ class _Native:
         os.chown(self._directory, -1, self._user.pw_gid)
         self._directory.chmod(0o710)
         if not self._servers.exists():
-            self._servers.unlink(missing_ok=True)
-            self._servers.mkdir(mode=0o700)
+            self._link.unlink(missing_ok=True)  # to data that somebody removed
+            self._link.mkdir(mode=0o700)
+            self._find_folders()
         if not self._reachable():
             # A checkout under /root, say. The data go elsewhere, and only the link stays here.
-            self._servers.rmdir()
             elsewhere = Path("/var/lib") / f"lightwave-dev-{sha256(str(self._directory).encode()).hexdigest()[:12]}"
             elsewhere.mkdir(mode=0o700, exist_ok=True)
-            self._servers.symlink_to(elsewhere)
+            self._link.rmdir()
+            self._link.symlink_to(elsewhere)
+            self._find_folders()
         os.chown(self._servers, self._user.pw_uid, self._user.pw_gid)
 
     def _reachable(self) -> bool:
         # cwd and arguments without the folder itself: entering it is what is being tried.
-        tried = self._run(["test", "-d", str(self._servers.resolve())], cwd=Path("/"), check=False)
+        tried = self._run(["test", "-d", str(self._servers)], cwd=Path("/"), check=False)
         return tried.returncode == 0
 
     # PostgreSQL
@@ -246,27 +269,48 @@ class _Native:
             _end(pid, lambda: self._postgresql_pid() == pid, (signal.SIGINT, signal.SIGQUIT))
             actions.append("PostgreSQL stopped: its configuration changed")
             pid = None
-        if pid is None:
-            _require_free(state.database_port, "databasePort", self._directory)
-            # A killed server's pid file names a process that is gone, or by now another program's.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
-            log = self._servers / "postgresql.log"
-            self._run(
-                [binaries.postgresql / "pg_ctl", "-D", self._data, "-l", log, "-w", "-t", str(_START_SECONDS), "start"],
-                hint=f"see {log}",
-            )
+        if pid is None and _free_or_ours(state.database_port, self._postgresql_pid, "databasePort", self._directory):
+            # A killed server's pid files name a process that is gone, not yet collected, or by now another program's.
+            for stale in (self._data / "postmaster.pid", *self._servers.glob(".s.PGSQL.*")):
+                stale.unlink(missing_ok=True)
+            self._start_postmaster(binaries)
             actions.append(f"PostgreSQL started on {HOST}:{state.database_port}")
         require_admin(state, str(self._data), self._directory)
         return actions
 
+    def _start_postmaster(self, binaries: Binaries) -> None:
+        log = self._servers / "postgresql.log"
+        pg_ctl = binaries.postgresql / "pg_ctl"
+        start = [str(pg_ctl), "-D", str(self._data), "-l", str(log), "-w", "-t", str(_START_SECONDS), "start"]
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            seen = log.stat().st_size if log.exists() else 0
+            if self._run(start, check=False).returncode == 0:
+                return
+            said = log.read_bytes()[seen:].decode(errors="replace") if log.exists() else ""
+            # Of a killed server the processes that served its clients live on for a moment, in its shared memory.
+            if "shared memory block" not in said or time.monotonic() > deadline:
+                raise ServicesError("\n".join([f"PostgreSQL does not start, see {log}", *said.splitlines()[-5:]]))
+            time.sleep(0.2)
+
     def _create_cluster(self, binaries: Binaries, state: LocalState) -> None:
         """Made beside its place and moved there when it is whole: a killed run leaves nothing that looks finished."""
-        unfinished = self._data.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for leftover in self._servers.glob("unfinished-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        # Each time another name: a killed run's initdb may still be writing.
+        unfinished = self._servers / f"unfinished-{os.getpid()}-{time.time_ns()}"
         # ICU's collation is on every platform, where names of system locales differ.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US"]
         self._run(
-            [binaries.postgresql / "initdb", "-D", unfinished, f"--username={SUPERUSER}", *locale, "--auth=reject"]
+            [
+                binaries.postgresql / "initdb",
+                "-D",
+                unfinished,
+                f"--username={SUPERUSER}",
+                *locale,
+                "--auth=reject",
+                "--no-sync",
+            ]
         )
         single: list[str | Path] = [
             binaries.postgresql / "postgres",
@@ -303,8 +347,8 @@ class _Native:
 
     def _socket_directory(self) -> Path | None:
         """Beside the data; where that path is too long for a socket there is none."""
-        path = self._servers.resolve()
-        return path if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT and "'" not in str(path) else None
+        path = str(self._servers)
+        return self._servers if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT and "'" not in path else None
 
     def _postgresql_pid(self) -> int | None:
         return _pid_of(self._data / "postmaster.pid", program="postgres", argument=self._data)
@@ -339,13 +383,12 @@ class _Native:
             _end(pid, lambda: self._pgbouncer_pid() == pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
             actions.append("PgBouncer stopped: where it listens or how many it serves changed")
             pid = None
-        if pid is None:
-            _require_free(state.pgbouncer_port, "pgbouncerPort", self._directory)
+        if pid is None and _free_or_ours(state.pgbouncer_port, self._pgbouncer_pid, "pgbouncerPort", self._directory):
             pid_file.unlink(missing_ok=True)
             self._run([binaries.pgbouncer, "-q", "-d", self._ini], hint=f"see {log}")
             _wait(lambda: not port_is_free(state.pgbouncer_port), f"PgBouncer does not listen; see {log}")
             actions.append(f"PgBouncer started on {HOST}:{state.pgbouncer_port}")
-        elif ini_changed or users_changed:
+        elif pid and (ini_changed or users_changed):
             os.kill(pid, signal.SIGHUP)
             actions.append("PgBouncer reloaded: its configuration changed")
         return actions
@@ -424,34 +467,43 @@ def pgbouncer_auth_file(settings: Settings, state: LocalState) -> str:
 
 def require_admin(state: LocalState, where: str, directory: Path) -> None:
     """Raises ServicesError unless the admin can log in with the state's password: data and state belong together."""
-    try:
-        psycopg.connect(
-            host=HOST,
-            port=state.database_port,
-            dbname=DATABASE,
-            user=ADMIN,
-            password=state.passwords[ADMIN].get_secret_value(),
-            connect_timeout=10,
-        ).close()
-    except psycopg.OperationalError as error:
-        if "authentication failed" not in str(error):
-            raise ServicesError(f"PostgreSQL runs and does not answer: {error}") from None
-        raise ServicesError(
-            f"the data in {where} were made with other passwords than {directory / 'state.json'} holds;"
-            " bring that file back, or run: make down WIPE=1, then make up"
-        ) from None
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            psycopg.connect(
+                host=HOST,
+                port=state.database_port,
+                dbname=DATABASE,
+                user=ADMIN,
+                password=state.passwords[ADMIN].get_secret_value(),
+                connect_timeout=10,
+            ).close()
+        except psycopg.OperationalError as error:
+            if "starting up" in str(error) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            if "authentication failed" not in str(error):
+                raise ServicesError(f"PostgreSQL runs and does not answer: {error}") from None
+            raise ServicesError(
+                f"the data in {where} were made with other passwords than {directory / 'state.json'} holds;"
+                " bring that file back, or run: make down WIPE=1, then make up"
+            ) from None
+        return
+
+
+_POSTGRESQL_FOLDERS = (
+    Path("/usr/lib/postgresql/15/bin"),  # Debian, Ubuntu
+    Path("/usr/pgsql-15/bin"),  # Fedora, RHEL (PGDG)
+    Path("/opt/homebrew/opt/postgresql@15/bin"),
+    Path("/usr/local/opt/postgresql@15/bin"),
+)
+"""Where PostgreSQL 15 is when it is not on PATH."""
 
 
 def find_binaries() -> Binaries | None:
     """PostgreSQL 15 (no other major version) and PgBouncer, where both are on this machine."""
     initdb = shutil.which("initdb")
-    folders = [
-        *([Path(initdb).resolve().parent] if initdb else []),
-        Path("/usr/lib/postgresql/15/bin"),  # Debian, Ubuntu
-        Path("/usr/pgsql-15/bin"),  # Fedora, RHEL (PGDG)
-        Path("/opt/homebrew/opt/postgresql@15/bin"),
-        Path("/usr/local/opt/postgresql@15/bin"),
-    ]
+    folders = [*([Path(initdb).resolve().parent] if initdb else []), *_POSTGRESQL_FOLDERS]
     postgresql = next((f for f in folders if re.search(r"\b15\.", _version(f / "postgres"))), None)
     search = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"])
     pgbouncer = shutil.which("pgbouncer", path=search)
@@ -506,11 +558,21 @@ def _needs_restart(before: str, after: str) -> bool:
     return [m[0] for m in fixed.finditer(before)] != [m[0] for m in fixed.finditer(after)]
 
 
-def _require_free(port: int, key: str, directory: Path) -> None:
-    if not port_is_free(port):
-        raise ServicesError(
-            f"port {port} is taken by another process; stop it, or change {key} in {directory / 'state.json'}"
-        )
+def _free_or_ours(port: int, ours: Callable[[], int | None], key: str, directory: Path) -> bool:
+    """True: the port is free for a start. False: the server came up meanwhile, for a run that was killed had begun it.
+
+    Raises ServicesError where somebody else has the port.
+    """
+    deadline = time.monotonic() + _ORPHAN_SECONDS
+    while not port_is_free(port):
+        if ours():
+            return False
+        if time.monotonic() > deadline:
+            raise ServicesError(
+                f"port {port} is taken by another process; stop it, or change {key} in {directory / 'state.json'}"
+            )
+        time.sleep(0.05)
+    return True
 
 
 def _pid_of(pid_file: Path, *, program: str, argument: Path) -> int | None:
@@ -683,6 +745,16 @@ class _Compose:
         # Each checkout has containers and volumes of its own.
         self._project = f"lightwave-{sha256(str(self._directory).encode()).hexdigest()[:8]}"
 
+    def require(self, say: Callable[[str], None]) -> list[str]:  # noqa: ARG002 (as _Native's)
+        """The compose command. Raises ServicesError where no engine answers."""
+        command = compose_command()
+        if command is None:
+            raise ServicesError(
+                f"the servers of {self._directory} are containers, and no engine answers; start Docker or Podman with"
+                " its compose plugin"
+            )
+        return command
+
     def start(
         self, settings: Settings, state: LocalState, database: LocalDatabase, say: Callable[[str], None]
     ) -> Running:
@@ -740,9 +812,7 @@ class _Compose:
     def _run(
         self, words: list[str], environment: Mapping[str, str], *, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        command = compose_command()
-        if command is None:
-            raise ServicesError("the servers run in containers, and no container engine answers: start it again")
+        command = self.require(print)
         result = subprocess.run(
             [*command, "--file", str(COMPOSE_FILE), "--project-name", self._project, *words],
             env={**os.environ, **environment},

@@ -13,13 +13,14 @@ import psycopg
 from psycopg import sql
 
 import settings
+from ops import OperatorError
 from ops.recorder import Recording
 
 ENGINE_MARK = "built by pulumi"
 """Comment of a database that the engine manages."""
 
 
-class NotEmptyError(Exception):
+class NotEmptyError(OperatorError):
     """The database holds something already, and it was not built from this SQL."""
 
 
@@ -73,8 +74,13 @@ def apply(connection: psycopg.Connection[Any], recording: Recording, verifiers: 
             raise NotEmptyError(
                 f"this database was {how}, which is not what the plan says now; run: make down WIPE=1, then make up"
             )
-        for text in statements(recording, verifiers):
-            connection.execute(text.encode())
+        try:
+            for text in statements(recording, verifiers):
+                connection.execute(text.encode())
+        except (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateSchema) as error:
+            raise NotEmptyError(
+                f"this database is not empty ({error.diag.message_primary}); run: make down WIPE=1, then make up"
+            ) from error
         set_mark(connection, mark(recording))
     return True
 

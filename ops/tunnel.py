@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import settings
+from ops import OperatorError
 
 LOCAL_PORT = 15432
 """The tunnel's end, away from the port of a PostgreSQL of one's own."""
@@ -34,11 +35,11 @@ _AWS_TIMEOUT_S = 60
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
-class TunnelError(Exception):
+class TunnelError(OperatorError):
     """The tunnel cannot be opened; the message says what is missing and how to mend it."""
 
 
-class UnreachableError(Exception):
+class UnreachableError(OperatorError):
     """Nothing that is PostgreSQL answers; the message says what to do."""
 
 

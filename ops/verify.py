@@ -20,7 +20,8 @@ import psycopg
 from psycopg import IsolationLevel, errors, sql
 from pydantic import SecretStr
 
-from ops.access_matrix import PRIVILEGES, PUBLIC, Matrix, Role, matrix, privileges
+from ops import OperatorError
+from ops.access_matrix import PRIVILEGES, PUBLIC, Matrix, Role, matrix
 from settings import ADMIN, DATABASE, Settings
 
 CONNECT_TIMEOUT = 10
@@ -32,7 +33,7 @@ SHOWN = 40
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-class UnreachableError(Exception):
+class UnreachableError(OperatorError):
     """A server does not answer. The message says which, and what to do."""
 
 
@@ -141,7 +142,13 @@ SELECT defaclrole::regrole::text, coalesce(nspname, ''),
        CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, privilege_type, is_grantable
   FROM pg_default_acl LEFT JOIN pg_namespace n ON n.oid = defaclnamespace, aclexplode(defaclacl)
  -- Without a schema the row starts from PostgreSQL's own: the owner's rights, PUBLIC's on functions and types.
- WHERE grantee <> defaclrole AND NOT (defaclnamespace = 0 AND grantee = 0 AND defaclobjtype IN ('f', 'T'))
+ WHERE grantee <> defaclrole AND NOT (defaclnamespace = 0 AND grantee = 0 AND (
+   defaclobjtype = 'T' OR defaclobjtype = 'f' AND defaclrole::regrole::text <> ALL (%(logins)s)))
+UNION ALL
+SELECT rolname, '', 'functions', 'PUBLIC', 'EXECUTE', false
+  FROM pg_roles r
+ WHERE rolname = ANY (%(logins)s)
+   AND NOT EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = r.oid AND defaclnamespace = 0 AND defaclobjtype = 'f')
 """
 
 _ROLES: LiteralString = """
@@ -187,7 +194,7 @@ def check_catalog(connection: Connection, expected: Matrix, *, vendor: str | Non
         *_roles(connection, expected, vendor),
         *_memberships(connection, expected),
         *_settings(connection, expected),
-        *_grants(connection, expected),
+        *_grants(connection, expected, vendor),
         *_defaults(connection, expected, vendor),
         *_effective(connection, expected),
     ]
@@ -253,13 +260,13 @@ def _settings(connection: Connection, expected: Matrix) -> Iterator[Cell]:
         yield Cell(role, "", "setting", name, wanted.get((role, name), "unset"), found.get((role, name), "unset"))
 
 
-def _grants(connection: Connection, expected: Matrix) -> Iterator[Cell]:
+def _grants(connection: Connection, expected: Matrix, vendor: str | None) -> Iterator[Cell]:
     owners: dict[tuple[str, str, str], str] = {}
     found: dict[tuple[str, str, str], set[tuple[str, str]]] = {}
     for kind, schema, name, owner, grantee, privilege, grantable in connection.execute(_GRANTS):
         owners[kind, schema, name] = owner
         privileges_found = found.setdefault((kind, schema, name), set())
-        if grantee is not None:
+        if grantee is not None and not (vendor and grantee.startswith(vendor)):
             suffix = " WITH GRANT OPTION" if grantable and grantee != owner else ""
             privileges_found.add((grantee, privilege + suffix))
 
@@ -275,8 +282,8 @@ def _grants(connection: Connection, expected: Matrix) -> Iterator[Cell]:
         wanted = _granted(expected, kind, schema)
         if kind != "column":
             wanted |= {(owner, privilege) for privilege in PRIVILEGES[kind]}
-        if kind == "function":
-            # PostgreSQL gives PUBLIC this itself, and an owner may take it away from its own functions.
+        if kind == "function" and expected.public_executes(schema):
+            # PostgreSQL gives it, and an owner may take it away.
             found[kind, schema, name].discard((PUBLIC, "EXECUTE"))
         yield from _compared(
             ((role, schema, label, privilege) for role, privilege in wanted),
@@ -309,9 +316,10 @@ def _granted(expected: Matrix, kind: str, schema: str) -> set[tuple[str, str]]:
 
 def _defaults(connection: Connection, expected: Matrix, vendor: str | None) -> Iterator[Cell]:
     """Default privileges: a role's cell names who will create the object."""
+    logins = [role.name for role in expected.logins]
     found = [
         (grantee, schema, f"later {kind} of {owner}", privilege + (" WITH GRANT OPTION" if grantable else ""))
-        for owner, schema, kind, grantee, privilege, grantable in connection.execute(_DEFAULTS)
+        for owner, schema, kind, grantee, privilege, grantable in connection.execute(_DEFAULTS, {"logins": logins})
         if not (vendor and owner.startswith(vendor))
     ]
     wanted = [
@@ -329,11 +337,8 @@ def _effective(connection: Connection, expected: Matrix) -> Iterator[Cell]:
         "schemas": list(expected.object_owners),
     }
     for role, kind, schema, name, privilege, has in connection.execute(_EFFECTIVE, parameters):
-        if kind == "database":
-            wanted = privilege == "CONNECT"
-        else:
-            wanted = privilege in privileges(expected.access[role, schema], kind)
-        yield Cell(role, schema, f"{kind} {name}".strip(), privilege, _able(wanted), _able(has))
+        may = {"CONNECT"} if kind == "database" else expected.privileges(role, schema, kind)
+        yield Cell(role, schema, f"{kind} {name}".strip(), privilege, _able(privilege in may), _able(has))
 
 
 ALLOWED, REFUSED = "allowed", "refused"
@@ -356,7 +361,7 @@ def check_later_table(connection: Connection, expected: Matrix) -> Iterator[Cell
                 row = connection.execute(
                     "SELECT has_table_privilege(%s, %s, %s)", (role.name, f"public.{name}", privilege)
                 ).fetchone()
-                wanted = privilege in privileges(expected.access[role.name, "public"], "table")
+                wanted = privilege in expected.privileges(role.name, "public", "table")
                 yield Cell(role.name, "public", "later table", privilege, _able(wanted), _able(bool(row and row[0])))
 
 
@@ -507,7 +512,7 @@ def _objects_by_doing(session: Connection, role: Role, expected: Matrix, probe: 
             "referencing": probe.in_(own, "_referencing"),
         }
         for (kind, privilege), statement in _ATTEMPTS.items():
-            wanted = privilege in privileges(expected.access[role.name, schema], kind)
+            wanted = privilege in expected.privileges(role.name, schema, kind)
             actual = _attempt(session, sql.SQL(statement).format(**names))
             yield Cell(role.name, schema, f"later {kind}", privilege, _able(wanted), actual, path)
 
@@ -647,9 +652,9 @@ def by_doing(
                     cells += _objects_by_doing(session, role, expected, probe, path)
                     cells += _role_by_doing(session, role, expected, path)
                 cells += _logins_by_doing(role, endpoint, passwords[role.name], path)
+    notes = _stale_sessions(cells)
     if not flood:
-        return Report(cells)
-    notes = []
+        return Report(cells, notes)
     with closing(connect(direct, ADMIN, passwords[ADMIN])) as session:
         (free,) = _one(
             session,
@@ -663,6 +668,16 @@ def by_doing(
         else:
             notes.append(f"{role.name}: its connection limit was not tried, the server has {free} sessions free")
     return Report(cells, notes)
+
+
+def _stale_sessions(cells: list[Cell]) -> list[str]:
+    """A word about settings that are right on the direct path and old on the pooled one."""
+    wrong = {(c.role, c.privilege, c.path) for c in cells if c.wrong and c.object == "session"}
+    roles = sorted({role for role, name, path in wrong if path == "pooled" and (role, name, "direct") not in wrong})
+    if not roles:
+        return []
+    names = ", ".join(roles)
+    return [f"{names}: PgBouncer's sessions are older than these settings; to end them: make down, then make up"]
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -99,11 +99,16 @@ class StackRule(_Rule):
 
 def value_at(value: Any, path: str) -> Any:
     """The value at a dotted path of keys, out of its `Secret`: None where there is none, UNKNOWN behind an unknown."""
-    value = bare(value)
+    return bare(_marked_at(value, path))
+
+
+def _marked_at(value: Any, path: str) -> Any:
+    """As `value_at`, in its `Secret` where it is one."""
     for key in path.split("."):
+        value = bare(value)
         if value is UNKNOWN:
             return UNKNOWN
-        value = bare(value.get(key)) if isinstance(value, Mapping) else None
+        value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
@@ -122,11 +127,11 @@ def expect(
     inputs: Any, path: str, holds: Callable[[Any], bool], otherwise: str, *, within: str = ""
 ) -> Iterator[Answer]:
     """A problem unless `holds` says yes to the value at `path`. `within` is where `inputs` stands in the resource."""
-    value = value_at(inputs, path)
+    value = _marked_at(inputs, path)
     place = f"{within}.{path}" if within else path
-    if value is UNKNOWN:
+    if bare(value) is UNKNOWN:
         yield NotCheckable(place)
-    elif not holds(value):
+    elif not holds(bare(value)):
         yield Problem(f"{place} {'is not set' if value is None else f'is {_shown(value)}'}; {otherwise}")
 
 
@@ -146,6 +151,8 @@ def is_not_true(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Secret):
+        return "wrong (it is secret)"
     if isinstance(value, float) and value.is_integer():  # the wire knows no integers
         value = int(value)
     return str(value).lower() if isinstance(value, bool) else repr(value)

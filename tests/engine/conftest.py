@@ -22,7 +22,7 @@ import yaml
 
 from ops import engine, local_state
 from settings import ADMIN, DATABASE, ROOT
-from tests.integration.conftest import require_binaries, state_with_free_ports
+from tests.integration.conftest import require_binaries
 
 SECONDS = 120
 """No command of these tests may take longer."""
@@ -167,7 +167,10 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
                     shutil.copy(path, root / path.name)
         # Pulumi.yaml names the project's own environment: here it is the interpreter that runs already.
         (root / ".venv").symlink_to(sys.prefix)
-        state_with_free_ports(root / ".local")
+        # The usual ports belong to the developer's own dev stack.
+        port = local_state.free_port()
+        ports = {"databasePort": port, "pgbouncerPort": local_state.free_port(besides=port)}
+        local_state.write_private(project.state_file, json.dumps(ports))
         started = project.python(
             "from ops import local_state, services; services.start(local_state.prepare('dev'), engine='native')"
         )

@@ -3,21 +3,23 @@
 import json
 import os
 import secrets
+import shlex
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from components.scram import scram_verifier
-from ops import engine
+from ops import engine, recorder, sql
 from tests.engine.catalog import Catalog, snapshot
 from tests.engine.conftest import Project
+from tests.integration.conftest import running_platform
 
 PAYLOAD_TABLES = (Path(__file__).parent / "payload_tables.sql").read_bytes()
 """The seed's appendix."""
+
+CYCLES = int(os.environ.get("ENGINE_CYCLES", "2"))
 
 
 def _make_tables(project: Project) -> None:
@@ -26,12 +28,6 @@ def _make_tables(project: Project) -> None:
         payload.execute("INSERT INTO users VALUES (gen_random_uuid(), 'a', 'a@example.com', 'x')")
         payload.execute("CREATE FUNCTION payload.secret() RETURNS integer LANGUAGE sql RETURN 1")
         django.execute("CREATE TABLE auth_user (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text)")
-
-
-def _assert_clean(project: Project) -> None:
-    for flags in (["--expect-no-changes"], ["--refresh", "--run-program", "--expect-no-changes"]):
-        preview = project.pulumi("preview", *flags, "--stack", "dev")
-        assert preview.status == 0, preview.output
 
 
 def _read_by_django(project: Project, *, on: bool) -> None:
@@ -46,137 +42,208 @@ def _catalog(project: Project) -> Catalog:
         return snapshot(admin)
 
 
-def test_make_up_twice(project: Project) -> None:
+def _assert_clean(project: Project) -> None:
+    for flags in (["--expect-no-changes"], ["--refresh", "--expect-no-changes"]):
+        preview = project.pulumi("preview", *flags, "--stack", "dev")
+        assert preview.status == 0, preview.output
+
+
+def _refuses(connection: psycopg.Connection, statement: str) -> None:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+
+
+def test_both_ways_build_the_same_and_are_never_mixed(project: Project) -> None:
+    _read_by_django(project, on=True)
+    without = {engine.SWITCH: "off"}
+
     first = project.make_up()
     assert first.status == 0, first.output
-    assert "create" in first.output.splitlines()[-5]
-    catalog = _catalog(project)
-    second = project.make_up()
-    assert second.status == 0, second.output
-    assert "The dev stack is up: no changes." in second.output
-    assert _catalog(project) == catalog
-    for secret in json.loads(project.state_file.read_text())["passwords"].values():
-        assert secret not in first.output + second.output
-
-
-def test_clean_with_tables_and_a_read(project: Project) -> None:
-    _read_by_django(project, on=True)
-    project.update()
-    _assert_clean(project)
+    assert "built by pulumi" in first.output
     _make_tables(project)
-    _assert_clean(project)
-    with project.connect("django_user") as django:
-        assert django.execute("SELECT email FROM payload.users").fetchall() == [("a@example.com",)]
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            django.execute("INSERT INTO payload.categories VALUES (gen_random_uuid(), 'a', 'a')")
-        # A reader has USAGE on the schema, and PostgreSQL would let everybody execute a new function.
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            django.execute("SELECT payload.secret()")
-    with project.connect("payload_user") as payload, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        payload.execute("SELECT * FROM django.auth_user")
+    by_engine = _catalog(project)
+
+    again = project.make_up()
+    assert again.status == 0, again.output
+    assert "The dev stack is up: no changes." in again.output
+    for secret in json.loads(project.state_file.read_text())["passwords"].values():
+        assert secret not in first.output + again.output
+    refused = project.make_up(environment=without)
+    assert refused.status == 2, refused.output
+    assert "make down WIPE=1" in refused.output
+    assert _catalog(project) == by_engine
+
+    down = project.python("import sys; from ops import up; sys.exit(up.down(wipe=True))")
+    assert down.status == 0, down.output
+    first = project.make_up(environment=without)
+    assert first.status == 0, first.output
+    assert "no Pulumi engine (LIGHTWAVE_ENGINE=off)" in first.output
+    _make_tables(project)
+    by_sql = _catalog(project)
+    assert by_sql.keys() == by_engine.keys()
+    for name, rows in by_engine.items():
+        assert rows
+        assert by_sql[name] == rows, name
+
+    # The engine is there now: the database stays with the SQL, and what the SQL can not do is refused.
+    again = project.make_up()
+    assert again.status == 0, again.output
+    assert "The dev stack is up: no changes." in again.output
+    assert "built by the plan's SQL" in again.output
+    _read_by_django(project, on=False)
+    refused = project.make_up()
+    assert refused.status == 2, refused.output
+    assert "make down WIPE=1" in refused.output
+    assert _catalog(project) == by_sql
 
 
-def test_a_read_switched_on_and_off_again(project: Project) -> None:
+def test_reads_tables_and_rotation(project: Project) -> None:
     project.update()
     before = _catalog(project)
+
     _read_by_django(project, on=True)
     project.update()
-    assert [row for row in _catalog(project)["memberships"] if row not in before["memberships"]] == [
+    with_read = _catalog(project)
+    assert [row for row in with_read["memberships"] if row not in before["memberships"]] == [
         ("django_user", "payload_reader", "lightwave_admin", False)
     ]
-    with project.connect("payload_user") as payload, project.connect("django_user") as django:
-        payload.execute("CREATE TABLE payload.made_while_on (id integer)")
-        django.execute("SELECT * FROM payload.made_while_on")
-        _read_by_django(project, on=False)
-        project.update()
-        payload.execute("CREATE TABLE payload.made_after ()")
-        for table in ("made_while_on", "made_after"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                django.execute(f"SELECT * FROM payload.{table}".encode())
-        payload.execute("DROP TABLE payload.made_while_on, payload.made_after")
-    assert _catalog(project) == before
+    _make_tables(project)
+    _assert_clean(project)
+    with project.connect("django_user") as django, project.connect("payload_user") as payload:
+        assert django.execute("SELECT email FROM payload.users").fetchall() == [("a@example.com",)]
+        _refuses(django, "INSERT INTO payload.categories VALUES (gen_random_uuid(), 'a', 'a')")
+        # A reader has USAGE on the schema, and PostgreSQL would let everybody execute a new function.
+        _refuses(django, "SELECT payload.secret()")
+        _refuses(payload, "SELECT * FROM django.auth_user")
 
-
-def test_a_rotated_verifier_keeps_the_memberships(project: Project) -> None:
-    _read_by_django(project, on=True)
-    project.update()
-    before = _catalog(project)
+    # A rotated password: the provider's update of a Role takes away every membership that the Role does not list.
     state = json.loads(project.state_file.read_text())
     state["passwords"]["django_user"] = "rotated"
     state["scramVerifiers"]["django_user"] = scram_verifier("rotated", secrets.token_bytes(16))
     project.state_file.write_text(json.dumps(state))
     assert "~ 1 updated" in project.update()
-    assert _catalog(project) == before
-    with project.connect("django_user") as django:
-        assert django.execute("SELECT session_user").fetchone() == ("django_user",)
+    assert _catalog(project)["memberships"] == with_read["memberships"]
 
-
-def test_cycles_of_up_and_destroy_at_default_parallelism(project: Project) -> None:
-    empty = _catalog(project)
-    for _ in range(int(os.environ.get("ENGINE_CYCLES", "2"))):
+    with project.connect("django_user") as django, project.connect("payload_user") as payload:
+        django.execute("SELECT * FROM payload.users")
+        _read_by_django(project, on=False)
         project.update()
-        destroyed = project.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
+        payload.execute("CREATE TABLE payload.made_after ()")
+        _refuses(django, "SELECT * FROM payload.users")
+        _refuses(django, "SELECT * FROM payload.made_after")
+        payload.execute(
+            "DROP TABLE posts_rels, posts, pages, users, categories, media, made_after; DROP FUNCTION payload.secret"
+        )
+        django.execute("DROP TABLE auth_user")
+    assert _catalog(project) == before
+
+
+def test_plain_pulumi_in_cycles_of_up_and_destroy(project: Project) -> None:
+    committed = (project.root / "Pulumi.dev.yaml").read_bytes()
+    empty = _catalog(project)
+    for _ in range(CYCLES):
+        project.update()
+        nothing = project.pulumi("up", "--yes", "--expect-no-changes")
+        assert nothing.status == 0, nothing.output
+        destroyed = project.pulumi("destroy", "--yes", "--skip-preview")
         assert destroyed.status == 0, destroyed.output
-        # PUBLIC's own rights on the database are gone, and destroy gives nobody anything.
         left = _catalog(project)
-        assert {k: v for k, v in left.items() if k != "databases"} == {
-            k: v for k, v in empty.items() if k != "databases"
-        }
+        # What PUBLIC may do with a database by PostgreSQL's own default stays taken away.
+        assert {**left, "databases": []} == {**empty, "databases": []}
+    assert (project.root / "Pulumi.dev.yaml").read_bytes() == committed
 
 
-@pytest.mark.parametrize("at", ["Role access-payload-login creating", "Grant access-django-own creating"])
-def test_up_after_a_kill_in_the_middle_of_creating(project: Project, at: str) -> None:
-    killed = project.make_up(kill_when=lambda output: at in output)
+def test_up_after_a_kill_in_the_middle_of_it(project: Project) -> None:
+    killed = project.make_up(kill_when=lambda output: "Role access-payload-login creating" in output)
     assert killed.status != 0
     with project.connect() as admin:
-        row = admin.execute("SELECT count(*) FROM pg_roles WHERE rolname ~ '_(reader|user|login)$'").fetchone()
-    assert row is not None
-    assert row[0] > 0
+        assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'payload_reader'").fetchone() is not None
+
+    (lock,) = (project.root / engine.STATE_FOLDER).glob(".pulumi/locks/*/*/dev/*.json")
+    dead = lock.read_text()
+    # A process that runs and is called pulumi: then the lock is left alone.
+    pulumi = project.root / "pulumi"
+    shutil.copy(shutil.which("sleep") or "", pulumi)
+    pid = os.posix_spawn(pulumi, [str(pulumi), "60"], os.environ)
+    try:
+        lock.write_text(json.dumps({**json.loads(dead), "pid": pid}))
+        refused = project.make_up()
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert refused.status == 2, refused.output
+    assert "another update of stack dev runs" in refused.output
+
+    lock.write_text(dead)
     again = project.make_up()
     assert again.status == 0, again.output
     assert "clearing the lock of a killed update" in again.output
-    _assert_clean(project)
+    assert "The dev stack is up: " in again.output
 
 
-def test_roles_and_schemas_made_and_not_recorded_are_dropped(project: Project) -> None:
+def test_a_killed_creation_is_adopted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a protected stack is told to do, done."""
+    for name, value in {**engine.dev_environment(project.root), "PULUMI_HOME": str(project.home)}.items():
+        monkeypatch.setenv(name, value)
+    found = engine.Engine(shutil.which("pulumi") or "", "dev", project.root)
+    found.select()
+    updating = ("up", "--yes", "--skip-preview", "--stack", "dev")
+    project.pulumi(*updating, kill_when=lambda output: "Role access-payload-login creating" in output)
+    assert project.pulumi("cancel", "--yes", "dev").status == 0
+    roles = [p.inputs["name"] for p in found.pending() if p.type == "postgresql:index/role:Role"]
+    assert roles
     with project.connect() as admin:
-        admin.execute("CREATE ROLE payload_user")
-        admin.execute("CREATE SCHEMA django")
-    ended = project.make_up()
-    assert ended.status == 0, ended.output
-    assert "dropped role payload_user" in ended.output
-    assert "dropped schema django" in ended.output
+        for role in roles:
+            # Whether the provider was done with it before the kill is chance.
+            if not admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+        oids = "SELECT rolname, oid FROM pg_roles WHERE rolname = ANY (%s)"
+        made = set(admin.execute(oids, [roles]))
+
+        advice = engine.adoption(found)
+        assert advice is not None
+        commands = [shlex.split(line) for line in advice.splitlines() if line.startswith("  pulumi")]
+        assert [command[1] for command in commands] == [*["import"] * len(roles), "refresh"]
+        for command in commands:
+            ended = project.pulumi(*command[1:], "--yes", "--skip-preview")
+            assert ended.status == 0, ended.output
+        project.update()
+        assert set(admin.execute(oids, [roles])) == made
+        assert (
+            admin.execute("SELECT FROM pg_roles WHERE rolname = ANY (%s) AND rolconnlimit < 0", [roles]).rowcount == 0
+        )
 
 
-def test_what_is_in_use_and_not_recorded_is_left_alone(project: Project) -> None:
-    with project.connect() as admin:
-        admin.execute("CREATE ROLE payload_user")
-        admin.execute("CREATE SCHEMA django CREATE TABLE kept ()")
-        ended = project.make_up()
-        assert ended.status == 2, ended.output
-        assert "schema django is in the database and not in the engine's state" in ended.output
-        admin.execute("SELECT FROM django.kept")
-        assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'payload_user'").fetchone() is not None
+def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> None:
+    """The engine's part in it is only its state, so this runs where there is none too."""
+    recording = recorder.record_stack("dev")
+    with running_platform() as platform, platform.connect() as admin:
+        admin.execute("CREATE ROLE payload_user; CREATE ROLE mine; CREATE SCHEMA payload; CREATE SCHEMA django")
+        admin.execute("CREATE TABLE django.kept ()")
+        before = snapshot(admin)
+        with pytest.raises(engine.EngineError, match="schema django is in the database and not in the engine's state"):
+            engine.drop_unrecorded(admin, recording, [], set())
+        assert snapshot(admin) == before
 
+        admin.execute("DROP TABLE django.kept")
+        recorded = {r.urn for r in recording.resources if r.name == "access-payload-schema"}
+        dropped = engine.drop_unrecorded(admin, recording, [], recorded)
+        assert dropped == ["schema django", "role payload_user"]
+        # What the state knows, what is not ours, and what stands before the stack does.
+        for name in ("payload", "extensions"):
+            assert admin.execute("SELECT FROM pg_namespace WHERE nspname = %s", [name]).fetchone() is not None
+        assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'mine'").fetchone() is not None
 
-def test_an_update_that_runs_is_not_disturbed(project: Project) -> None:
-    first = project.make_up(kill_when=lambda output: "creating" in output)
-    (lock,) = (project.root / engine.STATE_FOLDER).glob(".pulumi/locks/*/*/dev/*.json")
-    held = json.loads(lock.read_text())
-    # A process that runs and is called pulumi: a copy of sleep.
-    pulumi = project.root / "pulumi"
-    shutil.copy(shutil.which("sleep") or "", pulumi)
-    held["pid"] = os.posix_spawn(pulumi, [str(pulumi), "60"], os.environ)
-    try:
-        lock.write_text(json.dumps(held))
-        second = project.make_up()
-    finally:
-        os.kill(held["pid"], 9)
-        os.waitpid(held["pid"], 0)
-    assert first.status != 0
-    assert second.status == 2, second.output
-    assert "another update of stack dev runs" in second.output
-    assert lock.exists()
+        # A product that was taken out after its update was killed is known from the state alone.
+        pending = engine.Pending("creating", "urn:gone", "postgresql:index/role:Role", {"name": "mine"})
+        assert engine.drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
+
+        # The SQL does not build on what is there, whoever made it.
+        with pytest.raises(sql.NotEmptyError, match='schema "payload" already exists'):
+            sql.apply(
+                admin, recording, {role: v.get_secret_value() for role, v in platform.state.scram_verifiers.items()}
+            )
+        assert sql.built(admin) is None
 
 
 def test_a_product_with_tables_taken_out_of_a_protected_stack_is_refused(project: Project) -> None:
@@ -191,66 +258,3 @@ def test_a_product_with_tables_taken_out_of_a_protected_stack_is_refused(project
     assert refused.status != 0
     assert "cannot be deleted" in refused.output
     assert _catalog(project) == before
-
-
-def test_the_sql_gives_the_same_catalog(projects: Callable[[], Project]) -> None:
-    catalogs = []
-    with ExitStack():
-        for switch in ("", "off"):
-            project = projects()
-            _read_by_django(project, on=True)
-            built = project.make_up(environment={engine.SWITCH: switch})
-            assert built.status == 0, built.output
-            assert ("built by pulumi" in built.output) == (not switch)
-            _make_tables(project)
-            catalogs.append(_catalog(project))
-    by_engine, by_sql = catalogs
-    for name, rows in by_engine.items():
-        assert by_sql[name] == rows, name
-    assert all(by_engine.values())
-
-
-def test_built_from_sql_stays_so(project: Project) -> None:
-    first = project.make_up(environment={engine.SWITCH: "off"})
-    assert first.status == 0, first.output
-    assert "no Pulumi engine (LIGHTWAVE_ENGINE=off)" in first.output
-    before = _catalog(project)
-    # The engine is there now.
-    second = project.make_up()
-    assert second.status == 0, second.output
-    assert "The dev stack is up: no changes." in second.output
-    assert "built by the plan's SQL" in second.output
-    _read_by_django(project, on=True)
-    changed = project.make_up()
-    assert changed.status == 2, changed.output
-    assert "make down WIPE=1" in changed.output
-    assert _catalog(project) == before
-
-
-def test_built_by_the_engine_is_not_gone_on_with_sql(project: Project) -> None:
-    project.make_up()
-    before = _catalog(project)
-    without = project.make_up(environment={engine.SWITCH: "off"})
-    assert without.status == 2
-    assert "make down WIPE=1" in without.output
-    assert _catalog(project) == before
-
-
-def test_plain_pulumi_up(project: Project) -> None:
-    committed = (project.root / "Pulumi.dev.yaml").read_bytes()
-    assert project.make_up().status == 0
-    preview = project.pulumi("up", "--yes", "--expect-no-changes")
-    assert preview.status == 0, preview.output
-    for arguments in (["refresh", "--yes"], ["destroy", "--yes"], ["up", "--yes"], ["stack", "select", "dev"]):
-        ended = project.pulumi(*arguments)
-        assert ended.status == 0, ended.output
-    assert (project.root / "Pulumi.dev.yaml").read_bytes() == committed
-
-
-def test_wiped_and_made_again(project: Project) -> None:
-    assert project.make_up().status == 0
-    down = project.python("import sys; from ops import up; sys.exit(up.down(wipe=True))")
-    assert down.status == 0, down.output
-    again = project.make_up()
-    assert again.status == 0, again.output
-    assert "create" in again.output

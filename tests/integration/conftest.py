@@ -66,28 +66,31 @@ def require_binaries() -> None:
         pytest.skip(reason)
 
 
-def state_with_free_ports(directory: Path) -> None:
-    """The usual ports belong to the developer's own dev stack, and to the test process next door."""
+@contextmanager
+def state_folder() -> Iterator[Path]:
+    """A new state folder with ports of its own; whatever was started from it is stopped and removed afterwards."""
+    # pytest's own folders are closed to the user who runs the servers when the tests run as root.
+    directory = Path(tempfile.mkdtemp(prefix="lightwave-")).resolve()
+    # The usual ports belong to the developer's own dev stack, and to the test process next door.
     database_port = local_state.free_port()
     ports = {"databasePort": database_port, "pgbouncerPort": local_state.free_port(besides=database_port)}
-    local_state.write_private(directory / "state.json", json.dumps(ports))
+    try:
+        local_state.write_private(directory / "state.json", json.dumps(ports))
+        yield directory
+    finally:
+        services.stop(directory, wipe=True)
+        shutil.rmtree(directory)
 
 
 @contextmanager
 def running_platform() -> Iterator[Platform]:
     """A platform of its own in a new folder, gone afterwards."""
     require_binaries()
-    # pytest's own folders are closed to the user who runs the servers when the tests run as root.
-    directory = Path(tempfile.mkdtemp(prefix="lightwave-")).resolve()
-    try:
-        state_with_free_ports(directory)
+    with state_folder() as directory:
         settings = local_state.prepare("dev", directory)
         assert settings.local is not None
         running = services.start(settings, directory, engine="native")
         yield Platform(settings=settings, state=settings.local, directory=directory, running=running)
-    finally:
-        services.stop(directory, wipe=True)
-        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import settings
-from ops.access_matrix import PRIVILEGES, Access, Matrix, markdown, matrix, privileges
+from ops.access_matrix import PRIVILEGES, Matrix, markdown, matrix
 from tests.unit.conftest import full_config, local_state
 
 
@@ -74,22 +74,28 @@ def test_owners_and_grants_of_the_schemas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("access", "kind", "expected"),
+    ("schema", "kind", "expected"),
     [
-        (Access.NONE, "schema", set()),
-        (Access.NONE, "table", set()),
-        (Access.NONE, "function", set()),
-        (Access.READ, "schema", {"USAGE"}),
-        (Access.READ, "table", {"SELECT"}),
-        (Access.READ, "sequence", set()),
-        (Access.READ, "function", {"EXECUTE"}),
-        (Access.FULL, "schema", {"USAGE", "CREATE"}),
-        (Access.FULL, "table", {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}),
-        (Access.FULL, "sequence", {"USAGE", "SELECT", "UPDATE"}),
+        ("createos", "schema", set()),
+        ("createos", "table", set()),
+        ("createos", "function", set()),
+        ("payload", "schema", {"USAGE"}),
+        ("payload", "table", {"SELECT"}),
+        ("payload", "sequence", set()),
+        ("payload", "function", set()),
+        ("public", "schema", {"USAGE"}),
+        ("public", "table", {"SELECT"}),
+        ("public", "sequence", set()),
+        ("public", "function", {"EXECUTE"}),
+        ("django", "schema", {"USAGE", "CREATE"}),
+        ("django", "table", {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}),
+        ("django", "sequence", {"USAGE", "SELECT", "UPDATE"}),
+        ("django", "function", {"EXECUTE"}),
     ],
 )
-def test_privileges(access: Access, kind: str, expected: set[str]) -> None:
-    assert privileges(access, kind) == expected
+def test_privileges_of_django_that_reads_payload(schema: str, kind: str, expected: set[str]) -> None:
+    found = matrix(told(payload={"readers": ["django"]}))
+    assert found.privileges("django_user", schema, kind) == expected
     assert set(PRIVILEGES[kind]) >= expected
 
 

@@ -1,7 +1,6 @@
 """Dangerous changes, one a line: each is caught by the rule, or the settings, that it names."""
 # ruff: noqa: E501 (the tables: one change a line)
 
-import copy
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,13 +10,12 @@ from typing import Any, NamedTuple
 import pytest
 
 import settings
+from components.connection_budget import connection_budget
 from ops import policy, recorder
 from policies.rules import RESOURCE_RULES
 from policies.rules.model import NotCheckable, Problem, Resource, Secret
 from tests.unit.conftest import FACTS_OF_PROD, full_config
-
-GONE = "(gone)"
-"""As the value of a change: what is at the path is taken out; with the path `@`, the whole resource."""
+from tests.unit.deep_change import GONE, changed_at
 
 
 class Change(NamedTuple):
@@ -29,7 +27,7 @@ class Change(NamedTuple):
     name: str
     """A pattern within the resource's name; the first that fits is changed."""
     path: str
-    """Dotted, into the inputs; `@` the resource itself, `@protect` its protection, `@provider` its provider's inputs."""
+    """Dotted, into the inputs; `@` the resource itself (to be gone), `@protect` its protection, `@provider` its provider's inputs."""
     value: Any
     rule: str
 
@@ -159,6 +157,11 @@ REFUSED = (
     Refused("a product in everybody's schema", "products.createos.schema", "public", "products.createos.schema"),
     Refused("a product in another's schema", "products.createos.schema", "payload", "products.createos.schema"),
     Refused("a reader that is no product", "products.payload.readers", ["everybody"], "products.payload.readers[0]"),
+    Refused("a rollout takes every connection", "pgbouncer.maxSurge", 5, "database.instanceClass"),
+    Refused("more poolers than the server has connections for", "pgbouncer.replicas", 20, "database.instanceClass"),
+    Refused("one product's pool takes every connection", "products.payload.pool.size", 200, "database.instanceClass"),
+    Refused("a server too small for its pools", "database.instanceClass", "db.t3.micro", "database.instanceClass"),
+    Refused("a limit that the pooler runs into", "products.payload.connectionLimit", 10, "products.payload.connectionLimit"),
     Refused("a quota without bounds", "kubernetes.namespaces.shared.quota", {}, "kubernetes.namespaces.shared.quota.limitsMemory"),
 )
 # fmt: on
@@ -170,20 +173,6 @@ def prod() -> tuple[Resource, ...]:
     config = full_config("prod")
     overrides = {f"lightwave:{section}": config[f"lightwave:{section}"] for section in FACTS_OF_PROD}
     return tuple(policy.view(recorder.record_stack("prod", overrides=overrides)))
-
-
-def put(tree: Any, path: str, value: Any) -> Any:
-    """A copy of the tree with the value at the dotted path; numbers are places in a list."""
-    tree = copy.deepcopy(tree)
-    place = tree
-    *above, last = [int(key) if key.isdigit() else key for key in path.split(".")]
-    for key in above:
-        place = place[key] if isinstance(place, list) else place.setdefault(key, {})
-    if value == GONE:
-        place.pop(last)
-    else:
-        place[last] = value
-    return tree
 
 
 def after(change: Change, resources: Sequence[Resource]) -> tuple[Resource, list[Resource]]:
@@ -198,7 +187,7 @@ def after(change: Change, resources: Sequence[Resource]) -> tuple[Resource, list
     elif change.path == "@provider":
         changed = replace(target, provider=change.value)
     else:
-        changed = replace(target, inputs=put(target.inputs, change.path, change.value))
+        changed = replace(target, inputs=changed_at(target.inputs, change.path, change.value))
     return changed, [changed, *others]
 
 
@@ -224,7 +213,7 @@ def test_the_unchanged_program_is_clean() -> None:
 
 
 def test_the_unchanged_config_is_accepted() -> None:
-    settings.load("prod", full_config("prod"))
+    connection_budget(settings.load("prod", full_config("prod")))
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
@@ -242,8 +231,8 @@ def test_a_dangerous_change_is_caught_by_its_rule(change: Change) -> None:
 def test_a_dangerous_config_is_refused_by_its_key(change: Refused) -> None:
     section, _, path = change.path.partition(".")
     config = full_config("prod")
-    config = put(config, f"lightwave:{section}{'.' if path else ''}{path}", change.value)
+    config = changed_at(config, f"lightwave:{section}{'.' if path else ''}{path}", change.value)
     with pytest.raises(settings.SettingsError) as refused:
-        settings.load("prod", config)
+        connection_budget(settings.load("prod", config))
     assert f"\n  lightwave:{change.key}: " in str(refused.value)
     assert "hush" not in str(refused.value)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import yaml
 
 import settings
 from ops import deploy
+from ops.recorder import Recording
 from tests.unit.conftest import FACTS_OF_PROD, local_state
 
 ACCOUNT = FACTS_OF_PROD["aws"]["accountId"]
@@ -160,6 +162,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api_server: Callable[
     prod = settings.stack_config("prod")
     made.config(**{key: {**prod[f"lightwave:{key}"], **facts} for key, facts in FACTS_OF_PROD.items()})
     made.stack_file(secretsprovider=KEY)
+    (made.root / "rds-ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     made.git("init", "--quiet")
     made.git("add", ".")
     made.git("commit", "--quiet", "--message", "all")
@@ -252,7 +255,7 @@ def test_a_failed_update_is_not_verified_and_names_the_runbook(bench: Bench, cap
 def test_anything_but_the_stacks_name_leaves_all_as_it_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, answer: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("CI")
+    monkeypatch.setenv("CI", "false")
     monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
     verify = Verify()
     assert deploy.deploy("prod", verify) == deploy.FAILED
@@ -262,7 +265,7 @@ def test_anything_but_the_stacks_name_leaves_all_as_it_is(
 
 
 def test_the_stacks_name_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CI", "false")
+    monkeypatch.delenv("CI")
     monkeypatch.setattr(sys, "stdin", io.StringIO("prod\n"))
     assert deploy.deploy("prod", Verify()) == 0
     assert bench.engine() == [PREVIEW, UP]
@@ -332,6 +335,10 @@ def no_token(_: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CLOUDFLARE_API_TOKEN")
 
 
+def no_authorities(bench: Bench, _: pytest.MonkeyPatch) -> None:
+    (bench.root / "rds-ca.pem").unlink()
+
+
 def wrong_config(bench: Bench, _: pytest.MonkeyPatch) -> None:
     bench.config(protect=False)
 
@@ -372,6 +379,7 @@ def no_engine(_: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         (local_backend, ["is not for file://", "export PULUMI_BACKEND_URL="]),
         (passphrase, ["with a passphrase", "change-secrets-provider --stack prod"]),
         (no_token, ["CLOUDFLARE_API_TOKEN is not set"]),
+        (no_authorities, ["rds-ca.pem is missing", "truststore.pki.rds.amazonaws.com"]),
         (wrong_config, ["lightwave:protect", "pulumi config set --stack prod"]),
         (missing_fact, ["lightwave:aws.accountId"]),
         (no_stack, ["no stack named 'prod' found", "first-deploy.md"]),
@@ -597,3 +605,39 @@ def test_a_dev_stack_that_is_not_up_says_so(bench: Bench, capfd: pytest.CaptureF
     assert deploy.deploy("dev", Verify()) == deploy.REFUSED
     assert "make up" in capfd.readouterr().err
     assert not bench.engine()
+
+
+# --- the docs that its messages name ----------------------------------------------------------------------------------
+
+DOCS = sorted((REPOSITORY / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("path", [*DOCS, REPOSITORY / "ops/deploy.py"], ids=lambda path: path.stem)
+def test_every_document_that_is_named_exists(path: Path) -> None:
+    for name in re.findall(r"[\w/-]+\.md", path.read_text()):
+        if not name.startswith("build/"):
+            places = (path.parent, REPOSITORY, REPOSITORY / "docs")
+            assert any((place / name).exists() for place in places), f"{path}: {name}"
+
+
+def test_a_page_each() -> None:
+    decisions = [path for path in DOCS if path.parent.name == "adr"]
+    assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    for path in decisions:
+        text = path.read_text()
+        assert [
+            part for part in ("Status:", "**Context.**", "**Decision.**", "**Consequences.**") if part not in text
+        ] == []
+        assert len(text.splitlines()) <= 50, path
+    for reference in {found for path in DOCS for found in re.findall(r"adr/(\d{4})", path.read_text())}:
+        assert any(path.name.startswith(reference) for path in decisions), reference
+
+
+def test_the_alarms_runbook_knows_every_alarm(recording_of: Callable[[str], Recording]) -> None:
+    declared = {
+        resource.inputs["name"].removeprefix("lightwave-platform-")
+        for resource in recording_of("prod").of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
+    }
+    rows = re.findall(r"^\| (`[^|]*`) \|", (REPOSITORY / "docs/runbooks/alarms.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([^`]*)`", row)} == declared
+    assert declared

@@ -1,6 +1,5 @@
 """Every rule of the policy pack: what it passes, what it refuses, what it says where the plan does not know."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from ops import policy, recorder
 from policies import pack
 from policies.rules import RESOURCE_RULES, RULES, STACK_RULES
 from policies.rules.model import UNKNOWN, Finding, NotCheckable, Problem, Resource, Secret
+from tests.unit.deep_change import GONE, changed_at
 
 DIGEST = "sha256:" + "0" * 64
 K8S = "kubernetes:"
@@ -26,22 +26,6 @@ def resource(type_: str, inputs: Mapping[str, Any], **fields: Any) -> Resource:
     name = type_.rpartition(":")[2].lower()
     return Resource(urn=f"urn:pulumi:dev::lightwave::{type_}::{name}", type=type_, name=name, inputs=inputs, **fields)
 
-
-def changed(inputs: Any, path: str, value: Any) -> Any:
-    """A copy with the value at the dotted path replaced; `REMOVED` takes it out. List places are numbers."""
-    result = copy.deepcopy(inputs)
-    place = result
-    *above, last = [int(key) if key.isdigit() else key for key in path.split(".")]
-    for key in above:
-        place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
-    if value is REMOVED:
-        del place[last]
-    else:
-        place[last] = value
-    return result
-
-
-REMOVED = object()
 
 CONTAINER = {
     "name": "app",
@@ -157,7 +141,7 @@ CASES: dict[str, list[Case]] = {
             [INSTANCE],
             [
                 ("storageEncrypted", False, "storageEncrypted is false; expected true"),
-                ("storageEncrypted", REMOVED, "storageEncrypted is not set"),
+                ("storageEncrypted", GONE, "storageEncrypted is not set"),
             ],
             ["storageEncrypted"],
         )
@@ -167,7 +151,7 @@ CASES: dict[str, list[Case]] = {
             [INSTANCE],
             [
                 ("publiclyAccessible", True, "publiclyAccessible is true"),
-                ("publiclyAccessible", REMOVED, "publiclyAccessible is not set; expected false"),
+                ("publiclyAccessible", GONE, "publiclyAccessible is not set; expected false"),
             ],
             ["publiclyAccessible"],
         )
@@ -193,8 +177,8 @@ CASES: dict[str, list[Case]] = {
             [INSTANCE],
             [
                 ("skipFinalSnapshot", True, "skipFinalSnapshot is true"),
-                ("finalSnapshotIdentifier", REMOVED, "finalSnapshotIdentifier is not set"),
-                ("deleteAutomatedBackups", REMOVED, "deleteAutomatedBackups is not set"),
+                ("finalSnapshotIdentifier", GONE, "finalSnapshotIdentifier is not set"),
+                ("deleteAutomatedBackups", GONE, "deleteAutomatedBackups is not set"),
             ],
             ["skipFinalSnapshot", "finalSnapshotIdentifier", "deleteAutomatedBackups"],
         )
@@ -205,7 +189,7 @@ CASES: dict[str, list[Case]] = {
             [
                 ("backupRetentionPeriod", 6.0, "backupRetentionPeriod is 6; expected 7 days or more"),
                 ("backupRetentionPeriod", 0.0, "backupRetentionPeriod is 0"),
-                ("backupRetentionPeriod", REMOVED, "backupRetentionPeriod is not set"),
+                ("backupRetentionPeriod", GONE, "backupRetentionPeriod is not set"),
             ],
             ["backupRetentionPeriod"],
         )
@@ -222,7 +206,7 @@ CASES: dict[str, list[Case]] = {
         Case(
             [INSTANCE],
             [
-                ("parameterGroupName", REMOVED, "parameterGroupName is not set"),
+                ("parameterGroupName", GONE, "parameterGroupName is not set"),
                 ("parameterGroupName", "default.postgres15", "'default.postgres15'"),
             ],
             ["parameterGroupName"],
@@ -233,8 +217,8 @@ CASES: dict[str, list[Case]] = {
             [PARAMETERS],
             [
                 ("parameters.1.value", "0", "rds.force_ssl is 0; expected 1"),
-                ("parameters.1", REMOVED, "rds.force_ssl is not set"),
-                ("parameters", REMOVED, "rds.force_ssl is not set"),
+                ("parameters.1", GONE, "rds.force_ssl is not set"),
+                ("parameters", GONE, "rds.force_ssl is not set"),
             ],
             ["parameters", "parameters.0", "parameters.1.value"],
         )
@@ -266,7 +250,7 @@ CASES: dict[str, list[Case]] = {
             [ROLE, resource(ROLE.type, {"name": "payload_reader", "login": False})],
             [
                 ("connectionLimit", -1.0, "connectionLimit is -1"),
-                ("connectionLimit", REMOVED, "connectionLimit is not set"),
+                ("connectionLimit", GONE, "connectionLimit is not set"),
             ],
             ["connectionLimit", "login"],
         )
@@ -286,7 +270,7 @@ CASES: dict[str, list[Case]] = {
     "r2-min-tls": [
         Case(
             [CUSTOM_DOMAIN, replace(CUSTOM_DOMAIN, inputs={"minTls": "1.3"})],
-            [("minTls", "1.0", "minTls is '1.0'"), ("minTls", REMOVED, "minTls is not set")],
+            [("minTls", "1.0", "minTls is '1.0'"), ("minTls", GONE, "minTls is not set")],
             ["minTls"],
         )
     ],
@@ -328,11 +312,11 @@ CASES: dict[str, list[Case]] = {
         Case(
             [DEPLOYMENT],
             [
-                (f"{APP}.resources.requests.cpu", REMOVED, "containers[app].resources.requests.cpu is not set"),
-                (f"{APP}.resources.requests.memory", REMOVED, "requests.memory is not set"),
-                (f"{APP}.resources.limits.cpu", REMOVED, "limits.cpu is not set"),
-                (f"{APP}.resources.limits.memory", REMOVED, "limits.memory is not set"),
-                (f"{POD}.initContainers.0.resources", REMOVED, "initContainers[init].resources.requests.cpu"),
+                (f"{APP}.resources.requests.cpu", GONE, "containers[app].resources.requests.cpu is not set"),
+                (f"{APP}.resources.requests.memory", GONE, "requests.memory is not set"),
+                (f"{APP}.resources.limits.cpu", GONE, "limits.cpu is not set"),
+                (f"{APP}.resources.limits.memory", GONE, "limits.memory is not set"),
+                (f"{POD}.initContainers.0.resources", GONE, "initContainers[init].resources.requests.cpu"),
             ],
             [f"{APP}.resources", f"{POD}.containers", "spec", f"{POD}.initContainers"],
         )
@@ -342,7 +326,7 @@ CASES: dict[str, list[Case]] = {
             [DEPLOYMENT],
             [
                 (f"{POD}.securityContext.runAsNonRoot", False, "runAsNonRoot is false"),
-                (f"{POD}.securityContext.runAsNonRoot", REMOVED, "runAsNonRoot is not set"),
+                (f"{POD}.securityContext.runAsNonRoot", GONE, "runAsNonRoot is not set"),
                 (f"{POD}.securityContext.runAsUser", 0.0, "runAsUser is 0"),
                 (f"{APP}.securityContext.runAsNonRoot", False, "containers[app].securityContext.runAsNonRoot is false"),
                 (f"{APP}.securityContext.runAsUser", 0.0, "containers[app].securityContext.runAsUser is 0"),
@@ -354,9 +338,9 @@ CASES: dict[str, list[Case]] = {
         Case(
             [DEPLOYMENT],
             [
-                (f"{APP}.securityContext.allowPrivilegeEscalation", REMOVED, "allowPrivilegeEscalation is not set"),
+                (f"{APP}.securityContext.allowPrivilegeEscalation", GONE, "allowPrivilegeEscalation is not set"),
                 (f"{APP}.securityContext.privileged", True, "privileged is true"),
-                (f"{APP}.securityContext.capabilities", REMOVED, "capabilities.drop is not set; expected ALL"),
+                (f"{APP}.securityContext.capabilities", GONE, "capabilities.drop is not set; expected ALL"),
                 (f"{APP}.securityContext.capabilities.drop", ["NET_RAW"], "capabilities.drop is NET_RAW"),
                 (f"{POD}.initContainers.0.securityContext.privileged", True, "initContainers[init]"),
             ],
@@ -366,7 +350,7 @@ CASES: dict[str, list[Case]] = {
     "k8s-read-only-root": [
         Case(
             [DEPLOYMENT],
-            [(f"{APP}.securityContext.readOnlyRootFilesystem", REMOVED, "readOnlyRootFilesystem is not set")],
+            [(f"{APP}.securityContext.readOnlyRootFilesystem", GONE, "readOnlyRootFilesystem is not set")],
             [f"{APP}.securityContext.readOnlyRootFilesystem"],
         )
     ],
@@ -384,13 +368,13 @@ CASES: dict[str, list[Case]] = {
     ],
     "k8s-no-latest": [
         Case(
-            [DEPLOYMENT, replace(DEPLOYMENT, inputs=changed(DEPLOYMENT.inputs, f"{APP}.image", "host:5000/app:1"))],
+            [DEPLOYMENT, replace(DEPLOYMENT, inputs=changed_at(DEPLOYMENT.inputs, f"{APP}.image", "host:5000/app:1"))],
             [
                 (f"{APP}.image", "registry.example/app:latest", "app:latest'"),
                 (f"{APP}.image", "registry.example/app", "expected a tag"),
                 (f"{APP}.image", "host:5000/app", "expected a tag"),
                 (f"{APP}.image", f"registry.example/app:latest@{DIGEST}", "expected a tag"),
-                (f"{APP}.image", REMOVED, "image is not set"),
+                (f"{APP}.image", GONE, "image is not set"),
             ],
             [f"{APP}.image"],
         )
@@ -399,8 +383,8 @@ CASES: dict[str, list[Case]] = {
         Case(
             [DEPLOYMENT],
             [
-                (f"{APP}.readinessProbe", REMOVED, "readinessProbe is not set"),
-                (f"{APP}.livenessProbe", REMOVED, "livenessProbe is not set"),
+                (f"{APP}.readinessProbe", GONE, "readinessProbe is not set"),
+                (f"{APP}.livenessProbe", GONE, "livenessProbe is not set"),
             ],
             [f"{APP}.livenessProbe"],
         )
@@ -430,7 +414,7 @@ CASES: dict[str, list[Case]] = {
         Case(
             [NAMESPACE],
             [
-                ("metadata.labels", REMOVED, "is not set; expected baseline or restricted"),
+                ("metadata.labels", GONE, "is not set; expected baseline or restricted"),
                 (
                     "metadata.labels",
                     {"pod-security.kubernetes.io/enforce": "privileged"},
@@ -456,7 +440,7 @@ CASES: dict[str, list[Case]] = {
             [resource(f"{K8S}core/v1:ServiceAccount", {"automountServiceAccountToken": False})],
             [
                 ("automountServiceAccountToken", True, "automountServiceAccountToken is true"),
-                ("automountServiceAccountToken", REMOVED, "automountServiceAccountToken is not set"),
+                ("automountServiceAccountToken", GONE, "automountServiceAccountToken is not set"),
             ],
             ["automountServiceAccountToken"],
         )
@@ -472,8 +456,8 @@ CASES: dict[str, list[Case]] = {
                 resource(INSTANCE.type, {"tags": {"stack": "s"}}, provider={"defaultTags": {"tags": {"project": "p"}}}),
             ],
             [
-                ("tags", REMOVED, "has no tag project, stack"),
-                ("tags.stack", REMOVED, "has no tag stack"),
+                ("tags", GONE, "has no tag project, stack"),
+                ("tags.stack", GONE, "has no tag stack"),
                 ("tags.stack", "", "has no tag stack"),
             ],
             ["tags"],
@@ -528,7 +512,7 @@ def test_passes(name: str, case: Case) -> None:
     ],
 )
 def test_refuses(name: str, good: list[Resource], path: str, value: Any, said: str) -> None:
-    bad = replace(good[0], inputs=changed(good[0].inputs, path, value))
+    bad = replace(good[0], inputs=changed_at(good[0].inputs, path, value))
     found = answers(name, [bad, *good[1:]])
     problems = [answer for where, answer in found if isinstance(answer, Problem) and where is bad]
     assert len(problems) == len(found) == len({p.what for p in problems}) >= 1
@@ -549,16 +533,23 @@ def test_refuses(name: str, good: list[Resource], path: str, value: Any, said: s
     ],
 )
 def test_says_what_it_cannot_check(name: str, good: list[Resource], path: str) -> None:
-    unknown = replace(good[0], inputs=changed(good[0].inputs, path, UNKNOWN))
+    unknown = replace(good[0], inputs=changed_at(good[0].inputs, path, UNKNOWN))
     found = answers(name, [unknown, *good[1:]])
     assert found
     assert all(isinstance(answer, NotCheckable) and where is unknown for where, answer in found)
 
 
 def test_an_unknown_hides_no_known_problem() -> None:
-    inputs = changed(changed(INSTANCE.inputs, "skipFinalSnapshot", UNKNOWN), "deleteAutomatedBackups", True)
+    inputs = changed_at(changed_at(INSTANCE.inputs, "skipFinalSnapshot", UNKNOWN), "deleteAutomatedBackups", True)
     found = answers("rds-final-snapshot", [replace(INSTANCE, inputs=inputs)])
     assert [type(answer) for _, answer in found] == [NotCheckable, Problem]
+
+
+def test_a_secret_is_judged_and_not_told() -> None:
+    good, bad = (replace(INSTANCE, inputs={"username": Secret(name)}) for name in ("lightwave_admin", "postgres"))
+    assert answers("rds-master-name", [good]) == []
+    [(_, answer)] = answers("rds-master-name", [bad])
+    assert answer == Problem("username is wrong (it is secret); expected a name of its own")
 
 
 def test_a_rule_is_about_its_own_types() -> None:
@@ -594,7 +585,7 @@ def deny(**spec: Any) -> Resource:
         ([deny(podSelector={"matchLabels": {"a": "b"}}, policyTypes=["Ingress", "Egress"])], "egress and ingress"),
         ([deny(podSelector={}, policyTypes=["Ingress", "Egress"], egress=[{}])], "egress"),
         ([deny(podSelector={}, policyTypes=["Ingress", "Egress"], ingress=[{}])], "ingress"),
-        ([replace(DENY, inputs=changed(DENY.inputs, "metadata.namespace", "other"))], "egress and ingress"),
+        ([replace(DENY, inputs=changed_at(DENY.inputs, "metadata.namespace", "other"))], "egress and ingress"),
     ],
 )
 def test_default_deny_refuses(policies: list[Resource], open_: str) -> None:
@@ -610,7 +601,7 @@ def test_default_deny_may_be_two_policies() -> None:
 
 @pytest.mark.parametrize("path", ["spec", "spec.podSelector", "spec.policyTypes", "metadata.namespace"])
 def test_default_deny_does_not_trust_an_unknown_policy(path: str) -> None:
-    unknown = replace(DENY, inputs=changed(DENY.inputs, path, UNKNOWN))
+    unknown = replace(DENY, inputs=changed_at(DENY.inputs, path, UNKNOWN))
     [(where, answer)] = answers("k8s-default-deny", [NAMESPACE, unknown])
     assert where is NAMESPACE
     assert isinstance(answer, NotCheckable)
@@ -621,7 +612,7 @@ def test_default_deny_does_not_trust_an_unknown_policy(path: str) -> None:
 def test_r2_dev_must_be_declared_for_each_bucket() -> None:
     other = replace(BUCKET, name="other", inputs={"name": "other"})
     assert [where for where, _ in answers("r2-dev-declared", [BUCKET, other, MANAGED_DOMAIN])] == [other]
-    unknown = replace(MANAGED_DOMAIN, inputs=changed(MANAGED_DOMAIN.inputs, "bucketName", UNKNOWN))
+    unknown = replace(MANAGED_DOMAIN, inputs=changed_at(MANAGED_DOMAIN.inputs, "bucketName", UNKNOWN))
     nameless = replace(BUCKET, inputs={"name": UNKNOWN})
     for bucket in (BUCKET, nameless):
         [(_, answer)] = answers("r2-dev-declared", [bucket, unknown])
@@ -715,8 +706,8 @@ def test_a_resource_rule_under_the_engine() -> None:
 
 
 def test_an_unknown_under_the_engine_is_an_advice_and_hides_nothing() -> None:
-    inputs = changed(DEPLOYMENT.inputs, f"{APP}.image", UNKNOWN_STRING_VALUE)
-    inputs = changed(inputs, f"{POD}.initContainers.0.image", "app:latest")
+    inputs = changed_at(DEPLOYMENT.inputs, f"{APP}.image", UNKNOWN_STRING_VALUE)
+    inputs = changed_at(inputs, f"{POD}.initContainers.0.image", "app:latest")
     messages, advice = reported("k8s-no-latest", (DEPLOYMENT.type, inputs, False))
     assert len(messages) == 1
     assert "initContainers[init].image is 'app:latest'" in messages[0]
@@ -776,7 +767,7 @@ def test_make_policy_passes_dev(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_make_policy_fails_and_says_why(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = replace(INSTANCE, inputs=changed(changed(INSTANCE.inputs, "multiAz", False), "username", UNKNOWN))
+    bad = replace(INSTANCE, inputs=changed_at(changed_at(INSTANCE.inputs, "multiAz", False), "username", UNKNOWN))
     monkeypatch.setattr(policy, "view", lambda _: [bad])
     assert policy.run("dev") == 1
     printed = capsys.readouterr().out

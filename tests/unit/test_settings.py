@@ -222,7 +222,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
      '"four" is malformed; allowed: a Kubernetes quantity such as 500m, 2 or 4Gi'),
     ("prod", "media.zone", "localhost", '"localhost" is malformed; allowed: a domain name such as example.com'),
     ("prod", "media.domain", "cdn..lightwave-media.site", "is malformed; allowed: a domain name such as example.com"),
-    ("prod", "media.domain", "cdn.example.com", 'is not in the zone; allowed: a name that ends in ".lightwave-media.site"'),
+    ("prod", "media.domain", "cdn.example.com", "is not in the zone; allowed: a name in media.zone"),
     ("prod", "media.corsOrigins.0 > media.corsOrigins[0]", "https://a.b/c", "is malformed; allowed: an origin such as"),
     ("prod", "media.accountId", "A" * 32, "is malformed; allowed: 32 hexadecimal digits"),
     ("prod", "aws.accountId", "12345", "is malformed; allowed: the 12 digits of an AWS account"),
@@ -508,12 +508,20 @@ def test_a_stack_without_a_file_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["config: [", "[]", "config: [1]", "config: 5", "a: *b", "\x01", "config: {? [a] : 1}"]
+    "text",
+    ["config: [", "[]", "config: [1]", "config: 5", "a: *b", "\x01", "config: {? [a] : 1}", "config: {a: &b [*b]}"],
 )
 def test_a_file_that_is_no_mapping_is_refused(folder: Path, text: str) -> None:
     (folder / "Pulumi.x.yaml").write_text(text)
     with pytest.raises(SettingsError, match=r"Pulumi\.x\.yaml: .*allowed: YAML with a mapping under config\n"):
         settings.stack_config("x")
+
+
+def test_what_is_said_of_a_broken_file_quotes_nothing_of_it(folder: Path) -> None:
+    (folder / "Pulumi.x.yaml").write_text(f"config:\n  lightwave:media: {{secretAccessKey: '{SECRET}', }}}}\n")
+    with pytest.raises(SettingsError, match="line 2") as refused:
+        settings.stack_config("x")
+    assert SECRET not in str(refused.value)
 
 
 def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:

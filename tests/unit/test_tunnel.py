@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import struct
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -165,14 +164,6 @@ def test_an_instance_that_is_being_made_has_no_endpoint(tools: Path) -> None:
     assert [call[0] for call in calls(tools)] == ["rds"]
 
 
-def test_the_parameters_survive_a_shell() -> None:
-    """The command is run without one; somebody who copies it from the process list pastes it into one."""
-    command = tunnel.session_command(TARGET, "eu-central-1", HOST, 5432)
-    script = f"printf '%s\\n' {subprocess.list2cmdline(['x'])} \"$@\""
-    told = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True, check=True, timeout=10)
-    assert told.stdout.splitlines()[1:] == command
-
-
 # --- the check --------------------------------------------------------------------------------------------------------
 
 
@@ -204,8 +195,8 @@ def closed_port() -> int:
         return port
 
 
-def check(port: int, timeout_s: float = 5, **environment: str) -> None:
-    tunnel.check_reachable("127.0.0.1", port, timeout_s, stack="prod", environment=environment)
+def check(port: int, timeout_s: float = 5, environment: dict[str, str] | None = None) -> None:
+    tunnel.check_reachable("127.0.0.1", port, timeout_s, stack="prod", environment=environment or {})
 
 
 def answering(reply: bytes, heard: list[bytes]) -> Callable[[socket.socket], None]:
@@ -247,18 +238,18 @@ def test_nobody_listens() -> None:
     assert tunnel.removal_command("prod") in message
 
 
+def waiting(until: threading.Event) -> None:
+    assert until.wait(20)
+
+
 def test_silence_ends_at_the_timeout() -> None:
     done = threading.Event()
-    with listener(lambda _: assert_set(done)) as port:
+    with listener(lambda _: waiting(done)) as port:
         try:
             with pytest.raises(tunnel.UnreachableError, match=r"no answer within 0\.2 s"):
                 check(port, timeout_s=0.2)
         finally:
             done.set()
-
-
-def assert_set(event: threading.Event) -> None:
-    assert event.wait(20)
 
 
 def test_a_name_that_does_not_resolve() -> None:
@@ -269,19 +260,19 @@ def test_a_name_that_does_not_resolve() -> None:
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy"])
 def test_through_a_proxy_the_proxy_is_what_must_listen(variable: str) -> None:
     with listener(lambda _: None) as port:
-        check(closed_port(), **{variable: f"socks5://127.0.0.1:{port}"})
+        check(closed_port(), environment={variable: f"socks5://127.0.0.1:{port}"})
     gone = closed_port()
     with pytest.raises(
         tunnel.UnreachableError, match=f"the proxy of ALL_PROXY at 127.0.0.1:{gone}: Connection refused"
     ):
-        check(closed_port(), **{variable: f"socks5h://127.0.0.1:{gone}"})
+        check(closed_port(), environment={variable: f"socks5h://127.0.0.1:{gone}"})
 
 
 def test_a_proxy_that_the_provider_does_not_use_is_ignored() -> None:
     port = closed_port()
     with listener(lambda _: None) as proxy:
         with pytest.raises(tunnel.UnreachableError, match=f"PostgreSQL at 127.0.0.1:{port}"):
-            check(port, ALL_PROXY=f"http://127.0.0.1:{proxy}")
+            check(port, environment={"ALL_PROXY": f"http://127.0.0.1:{proxy}"})
         socket.create_connection(("127.0.0.1", proxy)).close()  # nobody had come
 
 

@@ -20,9 +20,7 @@ from ops.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
 
 READY_SECONDS = 90
-ADMIN_TOKEN = "admin"  # noqa: S105 (of a server that dies with the test)
-DEPLOYER_NAMESPACE = "payload-cms"
-DEPLOYER_TOKEN = "deployer"  # noqa: S105
+ADMIN_TOKEN = "admin"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,9 +40,7 @@ class ApiServer:
     directory: Path
     port: int
 
-    def __call__(
-        self, *arguments: str, document: Mapping[str, Any] | str | None = None, token: str = ADMIN_TOKEN
-    ) -> Answer:
+    def __call__(self, *arguments: str, document: Mapping[str, Any] | str | None = None) -> Answer:
         """Runs kubectl; `document` goes to its standard input."""
         text = document if isinstance(document, str) or document is None else json.dumps(document)
         done = subprocess.run(
@@ -52,7 +48,7 @@ class ApiServer:
                 "kubectl",
                 f"--server=https://127.0.0.1:{self.port}",
                 f"--certificate-authority={self.directory / 'certificates' / 'apiserver.crt'}",
-                f"--token={token}",
+                f"--token={ADMIN_TOKEN}",
                 "--request-timeout=30s",
                 f"--cache-dir={self.directory / 'kubectl'}",
                 *arguments,
@@ -75,13 +71,13 @@ class ApiServer:
         found: dict[str, Any] = json.loads(answer.output)
         return found
 
-    def apply(self, document: str) -> Answer:
+    def apply(self, *documents: str) -> Answer:
         """Server-side apply with the server's strict validation: an unknown or repeated field is an error."""
-        return self("apply", "--server-side", "--validate=strict", "--filename=-", document=document)
+        return self("apply", "--server-side", "--validate=strict", "--filename=-", document="\n---\n".join(documents))
 
-    def create(self, document: Mapping[str, Any], *, token: str = ADMIN_TOKEN) -> Answer:
+    def create(self, document: Mapping[str, Any]) -> Answer:
         """Creates the object, with strict validation."""
-        return self("create", "--validate=strict", "--filename=-", document=document, token=token)
+        return self("create", "--validate=strict", "--filename=-", document=document)
 
     def open_quota(self, namespace: str) -> None:
         """Writes the quota's status, as the controller manager would: until then the server enforces nothing of it."""
@@ -166,9 +162,7 @@ def _api_server(directory: Path, port: int, etcd: int) -> Any:
         capture_output=True,
         timeout=60,
     )
-    tokens.write_text(
-        f"{ADMIN_TOKEN},admin,1,system:masters\n{DEPLOYER_TOKEN},deployer,2,lightwave:{DEPLOYER_NAMESPACE}:deployers\n"
-    )
+    tokens.write_text(f"{ADMIN_TOKEN},admin,1,system:masters\n")
     return _process(
         directory / "apiserver.log",
         str(binary(API_SERVER)),
@@ -211,9 +205,8 @@ def recording() -> Recording:
 def applied(recording: Recording) -> Iterator[ApiServer]:
     """An API server that took every manifest of the prod plan, with the namespaces' quotas in force."""
     with running_api_server() as server:
-        for path, text in manifests(recording).items():
-            answer = server.apply(text)
-            assert answer.ok, f"{path}: {answer.output}"
+        answer = server.apply(*manifests(recording).values())
+        assert answer.ok, answer.output
         for quota in recording.of_type("kubernetes:core/v1:ResourceQuota"):
             server.open_quota(quota.inputs["metadata"]["namespace"])
         yield server

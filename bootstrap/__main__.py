@@ -1,0 +1,48 @@
+"""What must exist before the platform's first deploy; `docs/bootstrap.md` says how to run it."""
+
+import sys
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+# The engine starts this file with only its own folder on the path.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bootstrap.ci_access import CiAccess, CiAccessArgs
+from bootstrap.state_store import StateStore, StateStoreArgs
+
+config = pulumi.Config("lightwave-bootstrap")
+region = pulumi.Config("aws").require("region")
+account_id = config.require("accountId")
+
+in_aws = aws.Provider(
+    "aws",
+    region=region,
+    allowed_account_ids=[account_id],
+    default_tags={"tags": {"project": "lightwave", "stack": pulumi.get_stack(), "managed-by": "pulumi"}},
+)
+state = StateStore(
+    "state",
+    StateStoreArgs(bucket=config.require("stateBucket"), region=region),
+    pulumi.ResourceOptions(provider=in_aws),
+)
+access = CiAccess(
+    "ci",
+    CiAccessArgs(
+        account_id=account_id,
+        region=region,
+        repository=config.require("repository"),
+        state_bucket_arn=state.bucket_arn,
+        state_key_arn=state.key_arn,
+        cluster=config.get("cluster", "lightwave-prod"),
+        oidc_provider_arn=config.get("oidcProviderArn") or None,
+    ),
+    pulumi.ResourceOptions(provider=in_aws),
+)
+
+pulumi.export("PULUMI_BACKEND_URL", state.backend_url)
+pulumi.export("secrets_provider", state.secrets_provider)
+pulumi.export("PREVIEW_ROLE_ARN", access.preview_role_arn)
+pulumi.export("DEPLOY_ROLE_ARN", access.deploy_role_arn)
+pulumi.export("AWS_REGION", region)

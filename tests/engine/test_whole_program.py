@@ -1,0 +1,370 @@
+"""The whole prod program on the real engine: real PostgreSQL over verified TLS, a real Kubernetes API server, real
+providers for both and for random; doubles for AWS and Cloudflare (`doubles.py` says what they do not prove).
+
+The tests share one stack and run in the order in which they stand.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+from pydantic import SecretStr
+
+import settings
+from ops import local_state, services
+from ops.access_matrix import matrix
+from ops.verify import Endpoint, read_only
+from ops.verify import connect as connect_verified
+from settings import ADMIN, DATABASE
+from tests.engine.conftest import Ended, Project, project_copy
+from tests.engine.doubles import Computed, Double, serving
+from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, running_api_server
+
+pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
+
+ACCOUNT = "123456789012"
+R2_SECRET = "sentinel+R2/secret&key=1"
+PASSPHRASE = "of-a-test-stack"
+IMAGE = "@sha256:" + "0" * 64
+STACK_FILE = "Pulumi.prod.yaml"
+
+
+@dataclass
+class Prod:
+    """A prod stack whose accounts are doubles."""
+
+    project: Project
+    aws: Double
+    cloudflare: Double
+    kubernetes: ApiServer
+    environment: dict[str, str]
+    seen: list[str] = field(default_factory=list)
+    """Everything that was printed, and the process lists taken meanwhile."""
+
+    def pulumi(self, *arguments: str, **options: Any) -> Ended:
+        """The CLI on the stack; what it prints and the processes it starts are kept."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(0.5):
+                listed = subprocess.run(["ps", "-e", "-ww", "-o", "args="], capture_output=True, text=True, check=False)
+                self.seen.append(listed.stdout)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            ended = self.project.run(
+                "pulumi", *arguments, "--stack", "prod", "--non-interactive", environment=self.environment, **options
+            )
+        finally:
+            done.set()
+            watcher.join()
+        if "--show-secrets" not in arguments:
+            self.seen.append(ended.output)
+        return ended
+
+    def up(self) -> Ended:
+        return self.pulumi("up", "--yes", "--skip-preview")
+
+    def state(self) -> dict[str, Any]:
+        """The stack's state, its secrets encrypted."""
+        ended = self.pulumi("stack", "export")
+        assert ended.status == 0, ended.output
+        document: dict[str, Any] = json.loads(ended.output[ended.output.index("{") :])
+        return document
+
+    def inputs(self) -> dict[str, Any]:
+        """What the state holds of each resource's inputs, by URN; secrets are encrypted anew at each export."""
+        return {
+            r["urn"]: json.loads(json.dumps(r.get("inputs", {})), object_hook=_without_ciphertext)
+            for r in self.state()["deployment"]["resources"]
+        }
+
+    def types(self) -> Counter[str]:
+        """How many of each custom resource the state holds."""
+        return Counter(r["type"] for r in self.state()["deployment"]["resources"] if r["custom"])
+
+    def configure(self, section: str, **values: Any) -> None:
+        path = self.project.root / STACK_FILE
+        document = yaml.safe_load(path.read_text())
+        document["config"].setdefault(f"lightwave:{section}", {}).update(values)
+        path.write_text(yaml.safe_dump(document))
+
+
+def _without_ciphertext(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != "ciphertext"}
+
+
+def serve_tls(project: Project, running: services.Running) -> None:
+    """Gives the server a certificate of a CA of the test, which becomes the stack's CA bundle."""
+    folder = project.root / "tls"
+    folder.mkdir(mode=0o711)
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject),
+            *("-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    shutil.copy(folder / "server.crt", project.root / "rds-ca.pem")
+    assert running.socket_directory is not None
+    owner = running.socket_directory.stat()
+    for name, mode in (("server.key", 0o600), ("server.crt", 0o644)):
+        os.chown(folder / name, owner.st_uid, owner.st_gid)
+        (folder / name).chmod(mode)
+    with superuser(running) as connection:
+        for setting, value in (("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")):
+            connection.execute(
+                sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(str(folder / value)))
+            )
+        connection.execute("ALTER SYSTEM SET ssl = on")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def superuser(running: services.Running) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=str(running.socket_directory),
+        port=running.database_port,
+        dbname=DATABASE,
+        user=services.SUPERUSER,
+        autocommit=True,
+    )
+
+
+def aws_double(running: services.Running, kubernetes: ApiServer) -> Double:
+    """AWS: the instance that it makes is the local server, with the master password that it is told."""
+
+    def instance(inputs: Any) -> dict[str, Any]:
+        with superuser(running) as connection:
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ADMIN), sql.Literal(inputs["password"]))
+            )
+        return {"address": "localhost", "port": running.database_port, "endpoint": f"localhost:{running.database_port}"}
+
+    authority = (kubernetes.directory / "certificates" / "apiserver.crt").read_bytes()
+    return Double(
+        "7.51.1",
+        {"aws:rds/instance:Instance": Computed(("address", "port", "endpoint"), instance)},
+        {
+            "aws:eks/getCluster:getCluster": lambda args: {
+                "name": args["name"],
+                "arn": f"arn:aws:eks:eu-central-1:{ACCOUNT}:cluster/{args['name']}",
+                "endpoint": f"https://127.0.0.1:{kubernetes.port}",
+                "certificateAuthorities": [{"data": base64.b64encode(authority).decode()}],
+                "vpcConfig": {
+                    "vpcId": "vpc-0a1b2c3d",
+                    "subnetIds": ["subnet-0a", "subnet-0b"],
+                    "clusterSecurityGroupId": "sg-0a1b2c3d",
+                },
+            },
+            "aws:ec2/getSubnets:getSubnets": lambda _: {"ids": ["subnet-0b", "subnet-0a"]},
+            "aws:ec2/getVpc:getVpc": lambda _: {"cidrBlock": "10.0.0.0/16"},
+        },
+    )
+
+
+def cloudflare_double() -> Double:
+    return Double("6.23.1", {}, {})
+
+
+@pytest.fixture(scope="module")
+def prod(pulumi_home: Path) -> Iterator[Prod]:
+    if shutil.which("pulumi-resource-kubernetes") is None and not list(
+        pulumi_home.glob("plugins/resource-kubernetes-*")
+    ):
+        reason = "the kubernetes provider's plugin is not on this machine"
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with ExitStack() as stack:
+        kubernetes = stack.enter_context(running_api_server())
+        project = stack.enter_context(project_copy(pulumi_home))
+        running = services.start(
+            local_state.prepare("dev", project.root / ".local"), project.root / ".local", engine="native"
+        )
+        serve_tls(project, running)
+        aws, cloudflare = aws_double(running, kubernetes), cloudflare_double()
+        ports = {
+            "aws": stack.enter_context(serving(aws)),
+            "cloudflare": stack.enter_context(serving(cloudflare)),
+        }
+        # `aws eks get-token`, which the kubeconfig calls.
+        programs = project.root / "programs"
+        programs.mkdir()
+        token = {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "kind": "ExecCredential",
+            "status": {"token": ADMIN_TOKEN},
+        }
+        (programs / "aws").write_text(f"#!/bin/sh\necho '{json.dumps(token)}'\n")
+        (programs / "aws").chmod(0o755)
+        states = project.root / "states"
+        states.mkdir()
+        environment = {
+            "PULUMI_BACKEND_URL": f"file://{states}",
+            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
+            "PULUMI_DEBUG_PROVIDERS": ",".join(f"{name}:{port}" for name, port in ports.items()),
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "PATH": f"{programs}:{os.environ['PATH']}",
+        }
+        found = Prod(project, aws, cloudflare, kubernetes, environment)
+        created = project.run("pulumi", "stack", "init", "prod", "--non-interactive", environment=environment)
+        assert created.status == 0, created.output
+        found.configure("aws", accountId=ACCOUNT, region="eu-central-1")
+        found.configure(
+            "media", accountId="a" * 32, zoneId="b" * 32, credentials="given", accessKeyId="sentinel-key-id"
+        )
+        found.configure("pgbouncer", image=f"edoburu/pgbouncer:v1.25.2-p0{IMAGE}", exporterImage=f"e/x:v1.0.0{IMAGE}")
+        found.configure("kubernetes", waitForRollout=False)
+        # On standard input, as the runbook has it: an argument would stand in the process list.
+        subprocess.run(
+            ["pulumi", "config", "set", "--stack", "prod", "--secret", "--path", "lightwave:media.secretAccessKey"],
+            input=R2_SECRET,
+            cwd=project.root,
+            env=os.environ | environment,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def quotas_in_force(prod: Prod) -> Iterator[None]:
+    """Plays the controller manager: a quota counts as made once its status is written."""
+    done = threading.Event()
+
+    def play() -> None:
+        while not done.wait(1):
+            found = prod.kubernetes("get", "resourcequota", "--all-namespaces", "--output=json")
+            for quota in json.loads(found.output)["items"] if found.ok else ():
+                if "hard" not in quota.get("status", {}):
+                    prod.kubernetes.open_quota(quota["metadata"]["namespace"])
+
+    player = threading.Thread(target=play)
+    player.start()
+    yield
+    done.set()
+    player.join()
+
+
+def test_a_preview_needs_nothing_to_exist(prod: Prod) -> None:
+    ended = prod.pulumi("preview")
+    assert ended.status == 0, ended.output
+    assert not prod.aws.log
+    assert not prod.cloudflare.log
+
+
+def test_a_provider_that_fails_half_way_loses_nothing(prod: Prod) -> None:
+    prod.cloudflare.fail = {"cloudflare:index/r2CustomDomain:R2CustomDomain"}
+    ended = prod.up()
+    assert ended.status != 0
+    assert "was told to fail" in ended.output
+    assert prod.types()["cloudflare:index/r2Bucket:R2Bucket"] == 1
+
+
+def test_a_killed_update_goes_on(prod: Prod) -> None:
+    kind = "cloudflare:index/r2CustomDomain:R2CustomDomain"
+    prod.cloudflare.hold[kind] = threading.Event()
+    prod.cloudflare.reached.clear()
+    ended = prod.pulumi("up", "--yes", "--skip-preview", kill_when=lambda _: prod.cloudflare.reached.is_set())
+    prod.cloudflare.hold.pop(kind).set()
+    assert prod.cloudflare.reached.is_set(), ended.output
+    assert ended.status != 0
+    cancelled = prod.pulumi("cancel", "--yes")
+    assert cancelled.status == 0, cancelled.output
+    ended = prod.up()
+    assert ended.status == 0, ended.output
+
+
+def test_nothing_changes_afterwards(prod: Prod) -> None:
+    for refresh in ((), ("--refresh",)):
+        ended = prod.pulumi("preview", "--expect-no-changes", *refresh)
+        assert ended.status == 0, ended.output
+
+
+def test_the_database_is_as_the_table_says(prod: Prod) -> None:
+    """Read over TLS that is verified in full, with the generated password."""
+    shown = prod.pulumi("stack", "export", "--show-secrets").output
+    (secret,) = (
+        resource["inputs"]["secretString"]
+        for resource in json.loads(shown[shown.index("{") :])["deployment"]["resources"]
+        if resource["type"] == "aws:secretsmanager/secretVersion:SecretVersion"
+    )
+    login = json.loads(json.loads(secret["plaintext"]))
+    endpoint = Endpoint(
+        host=login["host"],
+        port=int(login["port"]),
+        sslmode="verify-full",
+        sslrootcert=str(prod.project.root / "rds-ca.pem"),
+    )
+    with settings.offline():
+        expected = matrix(settings.load("prod", settings.stack_config("prod")))
+    with connect_verified(endpoint, ADMIN, SecretStr(login["password"])) as connection:
+        report = read_only(connection, expected)
+    assert len(report.cells) > 100
+    assert not report.wrong, report.wrong
+
+
+def test_a_change_touches_what_it_should(prod: Prod) -> None:
+    before, calls = prod.inputs(), (len(prod.aws.log), len(prod.cloudflare.log))
+    prod.configure("pgbouncer", maxClientConnections=1200)
+    ended = prod.up()
+    assert ended.status == 0, ended.output
+    after = prod.inputs()
+    assert before.keys() == after.keys()
+    assert {urn.rpartition("::")[2] for urn in before if before[urn] != after[urn]} == {
+        "pgbouncer-config",
+        "pgbouncer-deployment",
+    }
+    assert (len(prod.aws.log), len(prod.cloudflare.log)) == calls
+    live = prod.kubernetes.get("configmap", "pgbouncer", "--namespace=shared")
+    assert "max_client_conn = 1200" in live["data"]["pgbouncer.ini"]
+    assert "deletionTimestamp" not in live["metadata"]
+
+
+def test_destroying_is_refused(prod: Prod) -> None:
+    before = prod.types()
+    ended = prod.pulumi("destroy", "--yes")
+    assert ended.status != 0
+    assert "protected" in ended.output
+    assert prod.types() == before
+
+
+def test_no_secret_is_anywhere(prod: Prod) -> None:
+    shown = prod.pulumi("stack", "export", "--show-secrets")
+    resources = json.loads(shown.output[shown.output.index("{") :])["deployment"]["resources"]
+    secrets = {
+        r["outputs"]["result"]["plaintext"].strip('"')
+        for r in resources
+        if r["type"] == "random:index/randomPassword:RandomPassword"
+    }
+    assert len(secrets) == 9
+    secrets.add(R2_SECRET)
+    places = {"printed or in a process list": "\n".join(prod.seen)}
+    for path in (prod.project.root / "states").rglob("*"):
+        if path.is_file():
+            places[path.name] = path.read_text(errors="replace")
+    for secret in secrets:
+        forms = {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
+        for place, text in places.items():
+            assert not [form for form in forms if form in text], f"a secret is {place}"
+    assert "SCRAM-SHA-256$" not in "".join(places.values())

@@ -1,0 +1,88 @@
+"""Certificates for tests: a CA of its own, what it signs, and a PostgreSQL that shows it."""
+
+import os
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ops import services
+
+_KEY = ("-newkey", "rsa:2048", "-nodes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaf:
+    """A server's certificate and its key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Authority:
+    """A CA whose files lie in a folder of its own."""
+
+    certificate: Path
+    key: Path
+
+    def issue(self, host: str, folder: Path, *, owner: os.stat_result) -> Leaf:
+        """A certificate for a host name, in an existing folder; its files belong to `owner`, who serves with them."""
+        leaf = Leaf(certificate=folder / f"{host}.crt", key=folder / f"{host}.key")
+        request, extensions = folder / f"{host}.csr", folder / f"{host}.ext"
+        extensions.write_text(f"subjectAltName = DNS:{host}\nextendedKeyUsage = serverAuth\n")
+        _openssl("req", *_KEY, "-subj", f"/CN={host}", "-keyout", leaf.key, "-out", request)
+        signed_by = ("-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial")
+        _openssl(
+            *("x509", "-req", "-days", "2", "-in", request, "-out", leaf.certificate),
+            *("-extfile", extensions, *signed_by),
+        )
+        for path, mode in ((leaf.key, 0o600), (leaf.certificate, 0o644)):
+            path.chmod(mode)
+            os.chown(path, owner.st_uid, owner.st_gid)
+        return leaf
+
+
+def authority(folder: Path, name: str = "Test CA") -> Authority:
+    """A new CA in a new folder, which others may pass through."""
+    folder.mkdir(mode=0o711)
+    made = Authority(certificate=folder / "ca.crt", key=folder / "ca.key")
+    _openssl("req", "-x509", "-days", "2", *_KEY, "-subj", f"/CN={name}", "-keyout", made.key, "-out", made.certificate)
+    made.certificate.chmod(0o644)
+    return made
+
+
+def owner_of(running: services.Running) -> os.stat_result:
+    """Whose a native server's files are: who runs it."""
+    assert running.socket_directory is not None
+    return running.socket_directory.stat()
+
+
+def serve_tls(running: services.Running, leaf: Leaf | None) -> None:
+    """Makes the server show this certificate to new connections; None: it speaks plaintext alone."""
+    settings: dict[str, object] = {"ssl": leaf is not None}
+    if leaf is not None:
+        settings |= {"ssl_cert_file": str(leaf.certificate), "ssl_key_file": str(leaf.key)}
+    with closing(superuser(running)) as connection:
+        for setting, value in settings.items():
+            change = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value))
+            connection.execute(change)
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def superuser(running: services.Running, database: str = "postgres") -> psycopg.Connection:
+    """The bootstrap superuser of a native server, through its socket."""
+    return psycopg.connect(
+        host=str(running.socket_directory),
+        port=running.database_port,
+        dbname=database,
+        user=services.SUPERUSER,
+        autocommit=True,
+    )
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)

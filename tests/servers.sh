@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# What the tests run against: Debian's PostgreSQL 15, PgBouncer and etcd, and a kube-apiserver built from its Go module.
+# Where something cannot be had it says so and goes on: the tests that need it skip, with the reason.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+packages=()
+[ -x /usr/lib/postgresql/15/bin/initdb ] || command -v initdb >/dev/null || packages+=(postgresql-15)
+command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+command -v etcd >/dev/null || packages+=(etcd-server)
+command -v openssl >/dev/null || packages+=(openssl)
+
+if [ ${#packages[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
+    echo "servers: ${packages[*]} are missing and cannot be installed by this user; their tests will skip"
+  else
+    echo "servers: installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get update -q >/dev/null
+    as_root apt-get install -q -y postgresql-common >/dev/null
+    # Debian would start a cluster and a pooler of its own, on the usual ports.
+    as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+    # Only Debian 12 has PostgreSQL 15 itself; postgresql-common knows the project's own repository.
+    apt-cache show postgresql-15 >/dev/null 2>&1 || as_root /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
+    as_root apt-get install -q -y --no-install-recommends "${packages[@]}" >/dev/null
+    if [ -d /run/systemd/system ]; then as_root systemctl disable --now pgbouncer etcd >/dev/null 2>&1 || true; fi
+  fi
+fi
+
+if command -v go >/dev/null; then
+  nice .venv/bin/python -m tests.integration.kubernetes.build_servers >/dev/null ||
+    echo "servers: kube-apiserver cannot be built; its tests will skip"
+else
+  echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will skip"
+fi
