@@ -7,7 +7,6 @@ import settings as config
 from components.connection_budget import connection_budget
 from components.database_access import DatabaseAccess, DatabaseAccessArgs
 from components.generated_secrets import GeneratedSecrets, GeneratedSecretsArgs
-from components.pgbouncer_ini import STATS_USER
 
 settings = config.from_engine(pulumi.get_stack())
 products = list(settings.products.values())
@@ -22,7 +21,7 @@ secrets = GeneratedSecrets(
     "secrets",
     GeneratedSecretsArgs(
         admin=config.ADMIN,
-        login_roles=[*(p.login_role for p in products), *([STATS_USER] if settings.kubernetes else [])],
+        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if settings.kubernetes else [])],
         application_secrets=[config.APPLICATION_SECRETS[p.framework] for p in products if p.framework],
         rotations=settings.rotations,
         protect=settings.protect,
@@ -177,14 +176,14 @@ if settings.kubernetes and rds:
             server_host=server.address,
             ca_bundle=ca_bundle,
             verifiers=secrets.verifiers,
-            stats_password=secrets.passwords[STATS_USER],
+            stats_password=secrets.passwords[config.STATS_USER],
             rotations=settings.rotations,
             wait_for_rollout=settings.kubernetes.wait_for_rollout,
         ),
         # The roles first: a rotated password is on the server before the pooler serves with it.
         pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[SHARED_NAMESPACE], access]),
     )
-    payload_namespace = next(p.namespace for p in products if p.framework == "payload")
+    payload_namespace = next((p.namespace for p in products if p.framework == "payload"), None)
     store = ObjectStore(
         endpoint=media.endpoint,
         account_id=settings.media.account_id,
@@ -224,7 +223,7 @@ if settings.kubernetes and rds:
         )
     if not settings.kubernetes.network_policy_enforced:
         pulumi.warn(
-            "network policies are declared and not enforced until the VPC CNI add-on runs with enableNetworkPolicy=true;"
+            "network policies are not enforced until the VPC CNI add-on runs with enableNetworkPolicy=true;"
             f" then: pulumi config set --stack {settings.stack} --path lightwave:kubernetes.networkPolicyEnforced true"
         )
     pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)

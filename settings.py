@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent
 DATABASE = "lightwave_platform"
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+STATS_USER = "pgbouncer_stats"
+"""May run SHOW on PgBouncer's admin console and nothing else; the metrics exporter logs in with it."""
 
 KNOWN_AT_DEPLOY = "<known at deploy>"
 """Stands for an account fact in the offline plan; a deploy refuses it."""
@@ -605,9 +607,11 @@ def _cross_field_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     if isinstance(_at(raw, "kubernetes", "namespaces"), dict) and "shared" not in namespaces:
         yield Problem(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
 
-    secrets = [ADMIN, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
+    secrets = [ADMIN, STATS_USER, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
     for name in _mapping(raw, "rotations"):
-        if name not in secrets:
+        if _at(raw, "database", "server") == "local":
+            yield Problem(("rotations", name), "rotates nothing: this stack's secrets are given", "none here", "remove")
+        elif name not in secrets:
             yield Problem(("rotations", name), "is no secret", _words(secrets), "remove")
 
 
@@ -630,10 +634,13 @@ def _product_problems(products: dict[str, Any]) -> Iterator[Problem]:
         service = _at(entry, "service")
         if (_at(entry, "framework") is None) != (service is None):
             yield Problem(("products", name, "service"), "goes with framework", "both or neither", "edit")
-        elif isinstance(service, str):
-            if service in user_of:
-                yield Problem(("products", name, "service"), f"is {_shown(user_of[service])}'s", "one of its own")
-            user_of.setdefault(service, name)
+        # A framework names its application secret, so two products of one would share it.
+        for key in ("service", "framework"):
+            value = _at(entry, key)
+            if isinstance(value, str):
+                if value in user_of:
+                    yield Problem(("products", name, key), f"is {_shown(user_of[value])}'s", "one of its own")
+                user_of.setdefault(value, name)
 
 
 def _reader_problems(products: dict[str, Any], name: str, readers: Any) -> Iterator[Problem]:

@@ -1,6 +1,5 @@
 """How the program reaches the EKS cluster, with no token in the state."""
 
-
 import pulumi
 
 from components.cluster_facts import ClusterFacts

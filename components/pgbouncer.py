@@ -25,13 +25,12 @@ from pulumi_kubernetes.scheduling.v1 import PriorityClass
 from components.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT
 from components.pgbouncer_ini import (
     CLIENT_IDLE_TIMEOUT_SECONDS,
-    STATS_USER,
     ClientTls,
     PgBouncerIni,
     ServerTls,
     auth_file,
 )
-from settings import KNOWN_AT_DEPLOY, Product
+from settings import KNOWN_AT_DEPLOY, STATS_USER, Product
 from settings import PgBouncer as PgBouncerSettings
 
 SERVICE = "pgbouncer"
@@ -311,7 +310,8 @@ class PgBouncer(pulumi.ComponentResource):
                     # As PID 1, without the image's own entry point: it would write a configuration.
                     "command": ["pgbouncer", f"{_CONFIG}/{_INI}"],
                     "ports": [{"name": "postgres", "container_port": PGBOUNCER_PORT, "protocol": "TCP"}],
-                    # No signal here: a second one ends PgBouncer at once.
+                    # No signal here: a second one ends PgBouncer at once. The kubelet's own sleep (Kubernetes 1.30 and
+                    # newer) needs no shell in the image.
                     "lifecycle": {"pre_stop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
                     "startup_probe": _probe(period_seconds=1, failure_threshold=30),
                     "readiness_probe": _probe(period_seconds=5, failure_threshold=2),

@@ -8,13 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from settings import DATABASE, Product
+from settings import DATABASE, STATS_USER, Product
 
 OLDEST_VERSION = (1, 18)
 """What Debian 12 ships, and the oldest that was tried."""
-
-STATS_USER = "pgbouncer_stats"
-"""May run SHOW on the admin console and nothing else; the metrics exporter logs in with it."""
 
 CLIENT_IDLE_TIMEOUT_SECONDS = 300
 """A client idle for longer is disconnected, so that a drain ends. Longer than the clients' own limit on idle

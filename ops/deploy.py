@@ -120,19 +120,15 @@ def drift(stack: str, verify: Callable[[str], int] = verify) -> int:
     status, said = _run(engine, "preview", "--refresh", "--expect-no-changes")
     _said_if_locked(stack, said)
     verified = verify(stack)
-    verdicts = {
-        "resources": "as declared"
-        if not status
-        else "DIFFER from what is declared"
-        if _NO_CHANGES_EXPECTED in said
-        else "COULD NOT BE COMPARED",
-        "database": {0: "as the product table says", 1: "DIFFERS from the product table"}.get(
-            verified, "COULD NOT BE VERIFIED"
-        ),
-    }
+    if not status:
+        resources = "as declared"
+    elif _NO_CHANGES_EXPECTED in said:
+        resources = "DIFFER from what is declared"
+    else:
+        resources = "COULD NOT BE COMPARED"
+    cells = {0: "as the product table says", 1: "DIFFERS from the product table"}.get(verified, "COULD NOT BE VERIFIED")
     print(f"\nDrift of stack {stack}:")
-    for what, verdict in verdicts.items():
-        print(f"  {what:<10} {verdict}")
+    print(f"  resources  {resources}\n  database   {cells}")
     if not status and not verified:
         return 0
     print("Details above. What to do: docs/runbooks/drift.md", flush=True)
@@ -159,8 +155,8 @@ def _confirmed(stack: str) -> bool:
         return True
     try:
         return input(f"\nDeploy this to {stack}? Type {stack} to go on: ").strip() == stack
-    except EOFError:
-        print("\nnobody answers here; a job sets CI=true")
+    except (EOFError, KeyboardInterrupt):
+        print("\nno answer; a job, which nobody can ask, sets CI=true")
         return False
 
 

@@ -112,10 +112,6 @@ class Engine:
         changes: dict[str, int] = history[0].get("resourceChanges", {})
         return changes
 
-    def preview(self, *flags: str) -> None:
-        """Shows what `up` would do."""
-        self._stream("preview", *flags)
-
     def recover(self, *, stale: bool = False) -> list[Pending]:
         """Clears what a killed update of the dev stack left behind: its lock and its pending operations.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import settings
 from components.service_env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops import OperatorError, local_state
+from ops import OperatorError, engine, local_state
 from settings import Product, Settings
 
 FOLDER = settings.ROOT / ".local" / "env"
@@ -79,14 +79,22 @@ def for_local(told: Settings, product: Product, store: ObjectStore = NO_STORE) -
 
 def for_deployed(stack: str, product: Product) -> dict[str, str]:
     """The variables of a deployed service, from its stack's outputs. Raises EnvFileError when they cannot be had."""
-    command = ["pulumi", "stack", "output", "--stack", stack, "--json", "--show-secrets"]
+    try:
+        pulumi = engine.find(stack)
+    except engine.NoEngineError as error:
+        raise EnvFileError(f"the values are in the stack's state, which takes an engine: {error}") from error
+    command = [pulumi.command, "stack", "output", "--stack", stack, "--json", "--show-secrets"]
     cure = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
     try:
         done = subprocess.run(
-            command, cwd=settings.ROOT, capture_output=True, text=True, timeout=ENGINE_TIMEOUT, check=False
+            command,
+            cwd=settings.ROOT,
+            env=pulumi.environment(),
+            capture_output=True,
+            text=True,
+            timeout=ENGINE_TIMEOUT,
+            check=False,
         )
-    except FileNotFoundError as error:
-        raise EnvFileError("pulumi is not on PATH, and the values are in its state; run: make up") from error
     except subprocess.TimeoutExpired:
         # Without its cause: that one holds what was printed so far.
         raise EnvFileError(f"pulumi stack output took more than {ENGINE_TIMEOUT} s; {cure}") from None

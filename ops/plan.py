@@ -12,7 +12,7 @@ from typing import Any
 
 import settings
 from components.connection_budget import connection_budget
-from ops import access_matrix, manifests, picture, sql
+from ops import access_matrix, env_files, manifests, picture, sql
 from ops.recorder import Recording, Resource, Secret, masked, record_stack
 
 
@@ -86,11 +86,21 @@ def write(stack: str, directory: Path | None = None) -> Path:
         "architecture.mmd": picture.mermaid(told),
         "database.sql": sql.script(recording),
         "pgbouncer.ini": manifests.pgbouncer_ini(recording, told),
+        "env-keys.json": text(_env_keys(recording, told)),
     }
     for name, content in files.items():
         (folder / name).write_text(content)
     manifests.write(recording, folder / "manifests")
     return folder
+
+
+def _env_keys(recording: Recording, told: settings.Settings) -> dict[str, list[str]]:
+    """By service key: the variables that its environment has. Values are no business of a plan."""
+    envs = recording.outputs.get("service_env")
+    services = [product for product in told.products.values() if product.service]
+    if isinstance(envs, Secret):
+        return {str(p.service): sorted(envs.value[p.name]) for p in services if p.name in envs.value}
+    return {str(p.service): sorted(entry.name for entry in env_files.for_local(told, p)) for p in services}
 
 
 def markdown(recording: Recording, told: settings.Settings) -> str:

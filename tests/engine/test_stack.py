@@ -5,6 +5,7 @@ import os
 import secrets
 import shlex
 import shutil
+import time
 from pathlib import Path
 
 import psycopg
@@ -187,31 +188,49 @@ def test_a_killed_creation_is_adopted(project: Project, monkeypatch: pytest.Monk
         monkeypatch.setenv(name, value)
     found = engine.Engine(shutil.which("pulumi") or "", "dev", project.root)
     found.select()
-    updating = ("up", "--yes", "--skip-preview", "--stack", "dev")
-    project.pulumi(*updating, kill_when=lambda output: "Role access-payload-login creating" in output)
+    state = project.root / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
+
+    def under_way(output: str) -> bool:
+        if "Role access-payload-login creating" not in output:
+            return False
+        # Shown before it is written down, and only what is written down can be adopted.
+        deadline = time.monotonic() + 5
+        while "access-payload-login" not in state.read_text() and time.monotonic() < deadline:
+            pass
+        return True
+
+    # One at a time, so that one is under way.
+    project.pulumi("up", "--yes", "--skip-preview", "--stack", "dev", "--parallel", "1", kill_when=under_way)
     assert project.pulumi("cancel", "--yes", "dev").status == 0
-    roles = [p.inputs["name"] for p in found.pending() if p.type == "postgresql:index/role:Role"]
-    assert roles
+    pending = {(p.type.rpartition(":")[2], str(p.inputs["name"])) for p in found.pending() if "name" in p.inputs}
+    assert pending == {("Role", "payload_user")}
     with project.connect() as admin:
-        for role in roles:
+        for kind, name in pending:
             # Whether the provider was done with it before the kill is chance.
-            if not admin.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone():
-                admin.execute(f"CREATE ROLE {role} LOGIN".encode())
-        oids = "SELECT rolname, oid FROM pg_roles WHERE rolname = ANY (%s)"
-        made = set(admin.execute(oids, [roles]))
+            if (kind, name) not in _made(admin):
+                admin.execute(f"CREATE {kind} {name}".encode())
+        made = _made(admin)
 
         advice = engine.adoption(found)
         assert advice is not None
         commands = [shlex.split(line) for line in advice.splitlines() if line.startswith("  pulumi")]
-        assert [command[1] for command in commands] == [*["import"] * len(roles), "refresh"]
+        assert [command[1] for command in commands] == [*["import"] * len(pending), "refresh"]
         for command in commands:
             ended = project.pulumi(*command[1:], "--yes", "--skip-preview")
             assert ended.status == 0, ended.output
+        # What is imported is protected, as it was in the stack that this is meant for.
+        project.configure(protect=True)
         project.update()
-        assert set(admin.execute(oids, [roles])) == made
-        assert (
-            admin.execute("SELECT FROM pg_roles WHERE rolname = ANY (%s) AND rolconnlimit < 0", [roles]).rowcount == 0
-        )
+        # Changed into what is declared, and not made anew.
+        assert made.items() <= _made(admin).items()
+    with project.connect("payload_user") as payload:
+        assert payload.execute("SHOW search_path").fetchone() == ("payload, public",)
+
+
+def _made(connection: psycopg.Connection) -> dict[tuple[str, str], int]:
+    """The roles and schemas that are there, with their object ids."""
+    query = "SELECT 'Role', rolname, oid FROM pg_roles UNION ALL SELECT 'Schema', nspname, oid FROM pg_namespace"
+    return {(kind, name): oid for kind, name, oid in connection.execute(query)}
 
 
 def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> None:

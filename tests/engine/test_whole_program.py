@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import psycopg
 import pytest
 import yaml
 from psycopg import sql
@@ -29,9 +28,11 @@ from ops import local_state, services
 from ops.access_matrix import matrix
 from ops.verify import Endpoint, read_only
 from ops.verify import connect as connect_verified
-from settings import ADMIN, DATABASE
+from settings import ADMIN
 from tests.engine.conftest import Ended, Project, project_copy
 from tests.engine.doubles import Computed, Double, serving
+from tests.integration import tls
+from tests.integration.conftest import superuser
 from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, running_api_server
 
 pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
@@ -109,45 +110,6 @@ def _without_ciphertext(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "ciphertext"}
 
 
-def serve_tls(project: Project, running: services.Running) -> None:
-    """Gives the server a certificate of a CA of the test, which becomes the stack's CA bundle."""
-    folder = project.root / "tls"
-    folder.mkdir(mode=0o711)
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject),
-            *("-keyout", str(folder / "server.key"), "-out", str(folder / "server.crt")),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    shutil.copy(folder / "server.crt", project.root / "rds-ca.pem")
-    assert running.socket_directory is not None
-    owner = running.socket_directory.stat()
-    for name, mode in (("server.key", 0o600), ("server.crt", 0o644)):
-        os.chown(folder / name, owner.st_uid, owner.st_gid)
-        (folder / name).chmod(mode)
-    with superuser(running) as connection:
-        for setting, value in (("ssl_cert_file", "server.crt"), ("ssl_key_file", "server.key")):
-            connection.execute(
-                sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(str(folder / value)))
-            )
-        connection.execute("ALTER SYSTEM SET ssl = on")
-        connection.execute("SELECT pg_reload_conf()")
-
-
-def superuser(running: services.Running) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        host=str(running.socket_directory),
-        port=running.database_port,
-        dbname=DATABASE,
-        user=services.SUPERUSER,
-        autocommit=True,
-    )
-
-
 def aws_double(running: services.Running, kubernetes: ApiServer) -> Double:
     """AWS: the instance that it makes is the local server, with the master password that it is told."""
 
@@ -199,7 +161,9 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
         running = services.start(
             local_state.prepare("dev", project.root / ".local"), project.root / ".local", engine="native"
         )
-        serve_tls(project, running)
+        ca = tls.authority(project.root / "tls")
+        shutil.copy(ca.certificate, project.root / "rds-ca.pem")
+        tls.serve_tls(running, ca.issue("localhost", project.root / "tls", owner=tls.owner_of(running)))
         aws, cloudflare = aws_double(running, kubernetes), cloudflare_double()
         ports = {
             "aws": stack.enter_context(serving(aws)),

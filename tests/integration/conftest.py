@@ -47,14 +47,19 @@ class Platform:
 
     def superuser(self, database: str = DATABASE) -> psycopg.Connection:
         """The bootstrap superuser, through the server's socket."""
-        assert self.running.socket_directory is not None
-        return psycopg.connect(
-            host=str(self.running.socket_directory),
-            port=self.running.database_port,
-            dbname=database,
-            user=services.SUPERUSER,
-            autocommit=True,
-        )
+        return superuser(self.running, database)
+
+
+def superuser(running: services.Running, database: str = DATABASE) -> psycopg.Connection:
+    """The bootstrap superuser of a native server, through its socket."""
+    assert running.socket_directory is not None
+    return psycopg.connect(
+        host=str(running.socket_directory),
+        port=running.database_port,
+        dbname=database,
+        user=services.SUPERUSER,
+        autocommit=True,
+    )
 
 
 def require_binaries() -> None:

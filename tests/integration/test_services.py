@@ -441,6 +441,8 @@ def stranger() -> Iterator[int]:
     """The pid of a process that is none of ours."""
     process = subprocess.Popen(["sleep", "60"])
     try:
+        # Before exec is through it has no command line, and would be spared for the wrong reason.
+        wait_for(lambda: services._argv(process.pid)[:1] == ["sleep"])
         yield process.pid
     finally:
         process.kill()

@@ -284,6 +284,11 @@ DEVIATIONS = {
         "ALTER DEFAULT PRIVILEGES FOR ROLE payload_user REVOKE EXECUTE ON FUNCTIONS FROM django_user",
         ("django_user", "", "later functions of payload_user", "EXECUTE", "absent", "granted"),
     ),
+    "later functions for PUBLIC and a role": Deviation(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE payload_user GRANT EXECUTE ON FUNCTIONS TO PUBLIC, django_user",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE payload_user REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC, django_user",
+        ("PUBLIC", "", "later functions of payload_user", "EXECUTE", "absent", "granted"),
+    ),
     "a function left to PUBLIC": Deviation(
         "GRANT EXECUTE ON FUNCTION payload.one() TO PUBLIC",
         "REVOKE EXECUTE ON FUNCTION payload.one() FROM PUBLIC",

@@ -2,16 +2,19 @@
 
 import os
 import subprocess
+import time
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg import sql
 
 from ops import services
+from tests.integration.conftest import superuser
 
 _KEY = ("-newkey", "rsa:2048", "-nodes")
+_RELOAD_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,26 +65,25 @@ def owner_of(running: services.Running) -> os.stat_result:
 
 
 def serve_tls(running: services.Running, leaf: Leaf | None) -> None:
-    """Makes the server show this certificate to new connections; None: it speaks plaintext alone."""
-    settings: dict[str, object] = {"ssl": leaf is not None}
-    if leaf is not None:
-        settings |= {"ssl_cert_file": str(leaf.certificate), "ssl_key_file": str(leaf.key)}
+    """Makes a native server show this certificate to new connections; None: it speaks plaintext alone."""
+    wanted = {"ssl": "on" if leaf else "off"}
+    if leaf:
+        wanted |= {"ssl_cert_file": str(leaf.certificate), "ssl_key_file": str(leaf.key)}
     with closing(superuser(running)) as connection:
-        for setting, value in settings.items():
+        for setting, value in wanted.items():
             change = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value))
             connection.execute(change)
         connection.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + _RELOAD_SECONDS
+    while _shown(running, wanted) != wanted:
+        assert time.monotonic() < deadline, f"the server does not take {wanted}"
+        time.sleep(0.02)
 
 
-def superuser(running: services.Running, database: str = "postgres") -> psycopg.Connection:
-    """The bootstrap superuser of a native server, through its socket."""
-    return psycopg.connect(
-        host=str(running.socket_directory),
-        port=running.database_port,
-        dbname=database,
-        user=services.SUPERUSER,
-        autocommit=True,
-    )
+def _shown(running: services.Running, settings: Iterable[str]) -> dict[str, str]:
+    """The settings as a new connection finds them: a reload does not take effect at once."""
+    with closing(superuser(running)) as connection:
+        return dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [list(settings)]))
 
 
 def _openssl(*arguments: str | Path) -> None:

@@ -424,6 +424,25 @@ def test_neither_may(action: str, resource: str) -> None:
     assert not may("preview", action, resource)
 
 
+def test_deleting_data_is_denied_whatever_else_the_role_is_given() -> None:
+    allowed = {a for s in permissions("deploy") if s["Effect"] == "Allow" for a in s["Action"]}
+    [denied] = [s for s in permissions("deploy") if s["Effect"] == "Deny"]
+    assert denied["Resource"] == "*"
+    assert not set(denied["Action"]) & allowed
+    assert set(denied["Action"]) == {
+        "kms:DisableKey",
+        "kms:ScheduleKeyDeletion",
+        "rds:DeleteDBInstance",
+        "rds:DeleteDBInstanceAutomatedBackup",
+        "rds:DeleteDBSnapshot",
+        "s3:DeleteBucket",
+        "s3:DeleteObjectVersion",
+        "s3:PutBucketVersioning",
+        "s3:PutLifecycleConfiguration",
+        "secretsmanager:DeleteSecret",
+    }
+
+
 LOOKING = re.compile(r"[a-z0-9]+:(Describe|Get|List)[A-Za-z]+|kms:Decrypt")
 
 

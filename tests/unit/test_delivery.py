@@ -1,6 +1,7 @@
 """Workflows and docs: pinned, least in permissions, and every command they name exists."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,21 @@ def test_zizmor_finds_nothing() -> None:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_actionlint_finds_nothing() -> None:
+    go = shutil.which("go")
+    if go is None:
+        pytest.skip("actionlint is built from its Go module, and Go is not on this machine")
+    found = subprocess.run(
+        [go, "tool", "actionlint", *map(str, WORKFLOWS)],
+        cwd=ROOT / "tests/tools",
+        capture_output=True,
+        text=True,
+        timeout=240,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr

@@ -11,7 +11,7 @@ import pytest
 
 import settings
 from components.service_env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops import env_files
+from ops import engine, env_files
 from ops.recorder import Secret, record
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
@@ -373,6 +373,8 @@ def test_a_stack_without_outputs_is_said(
 def test_no_engine_is_said(
     prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv(engine.SWITCH, "off")
     assert env_files.run(prod, "payload", tmp_path) == 2
-    assert "pulumi is not on PATH" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"the values are in the stack's state, which takes an engine: {engine.SWITCH}=off\n"
+    )

@@ -328,7 +328,9 @@ def test_the_containers_environment_stays_until_something_changes(tmp_path: Path
     assert compose_environment(told, tmp_path) == first
     assert stat.S_IMODE((tmp_path / "compose.json").stat().st_mode) == 0o600
     fewer = told.model_copy(update={"products": dict(list(told.products.items())[:2])})
-    assert compose_environment(fewer, tmp_path)["PGBOUNCER_CHECKSUM"] != first["PGBOUNCER_CHECKSUM"]
+    another = local_state.prepare("dev", tmp_path / "another")  # the same ini, other passwords
+    for changed in (fewer, another):
+        assert compose_environment(changed, tmp_path)["PGBOUNCER_CHECKSUM"] != first["PGBOUNCER_CHECKSUM"]
 
 
 def test_the_containers_servers_are_told_the_same_as_the_native_ones(tmp_path: Path, told: Settings) -> None:

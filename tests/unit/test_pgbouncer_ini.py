@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from components.pgbouncer_ini import STATS_USER, ClientTls, PgBouncerIni, ServerTls, auth_file
-from settings import DATABASE, Pool, Product
+from components.pgbouncer_ini import ClientTls, PgBouncerIni, ServerTls, auth_file
+from settings import DATABASE, STATS_USER, Pool, Product
 
 PRODUCTS = (
     Product(name="payload", schema="payload", pool=Pool(size=15, reserve=5)),
