@@ -21,7 +21,7 @@ secrets = GeneratedSecrets(
     "secrets",
     GeneratedSecretsArgs(
         admin=config.ADMIN,
-        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if settings.kubernetes else [])],
+        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if rds else [])],
         application_secrets=[config.APPLICATION_SECRETS[p.framework] for p in products if p.framework],
         rotations=settings.rotations,
         protect=settings.protect,
@@ -125,7 +125,7 @@ if settings.media:
 
 # --- the cluster ------------------------------------------------------------------------------------------------------
 
-if settings.kubernetes and rds:
+if settings.kubernetes:
     import pulumi_kubernetes as kubernetes
 
     from components.kubeconfig import eks_kubeconfig
@@ -135,13 +135,13 @@ if settings.kubernetes and rds:
     from components.service_env import ObjectStore, Server, ServiceEnvArgs, service_env
     from components.service_identity import DATABASE_CA_KEY, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
 
-    assert settings.aws
-    assert settings.media
+    on_eks = settings.aws if settings.kubernetes.context is None else None
     on_cluster = kubernetes.Provider(
         "kubernetes",
-        kubeconfig=eks_kubeconfig(cluster, settings.aws.region),
+        kubeconfig=eks_kubeconfig(cluster, on_eks.region) if on_eks else None,
+        context=settings.kubernetes.context,
         # Set and kept: without it a changed kubeconfig would replace the provider and everything it made.
-        cluster_identifier=settings.kubernetes.cluster,
+        cluster_identifier=settings.kubernetes.context or settings.kubernetes.cluster,
         upsert_existing_objects=True,
         # Without these a change would delete the ConfigMap or Secret that running pods mount, and make it again.
         enable_config_map_mutable=True,
@@ -150,7 +150,7 @@ if settings.kubernetes and rds:
     flows = platform_flows(
         products=products,
         edge_namespace=settings.kubernetes.edge_namespace,
-        database_cidrs=cluster.database_cidrs,
+        database_cidrs=cluster.database_cidrs if on_eks else settings.kubernetes.database_cidrs,
     )
     namespaces = {
         name: Namespace(
@@ -159,13 +159,23 @@ if settings.kubernetes and rds:
                 namespace=name,
                 settings=namespace,
                 flows=flows,
-                cluster=settings.kubernetes.cluster,
+                cluster=settings.kubernetes.cluster if on_eks else None,
                 protect=settings.protect,
             ),
-            pulumi.ResourceOptions(providers=[on_cluster, in_aws]),
+            pulumi.ResourceOptions(providers=[on_cluster, in_aws] if on_eks else [on_cluster]),
         )
         for name, namespace in settings.kubernetes.namespaces.items()
     }
+    if not settings.kubernetes.network_policy_enforced:
+        pulumi.warn(
+            "network policies count for nothing until the network plugin enforces them (EKS: the VPC CNI add-on with "
+            f"enableNetworkPolicy=true); then: pulumi config set --stack {settings.stack} --path "
+            "lightwave:kubernetes.networkPolicyEnforced true"
+        )
+    pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)
+
+if settings.kubernetes and rds:
+    assert settings.media
     ca_bundle = config.ca_bundle(rds)
     pgbouncer = PgBouncer(
         "pgbouncer",
@@ -221,12 +231,6 @@ if settings.kubernetes and rds:
             # The pooler first: a client that knows the new password must find it there.
             pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[product.namespace], pgbouncer]),
         )
-    if not settings.kubernetes.network_policy_enforced:
-        pulumi.warn(
-            "network policies are not enforced until the VPC CNI add-on runs with enableNetworkPolicy=true;"
-            f" then: pulumi config set --stack {settings.stack} --path lightwave:kubernetes.networkPolicyEnforced true"
-        )
-    pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)
     pulumi.export("pgbouncer", pgbouncer.address)
     pulumi.export("service_env", pulumi.Output.secret(service_envs))
 

@@ -126,7 +126,14 @@ def tunnel(args: argparse.Namespace) -> int:
     return tunnels.open_tunnel(args.stack, args.target)
 
 
-COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel)
+def bench(args: argparse.Namespace) -> int:
+    """measure the dev stack: direct against pooled"""
+    from ops import bench as benches
+
+    return benches.run(settings.of_stack(args.stack))
+
+
+COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel, bench)
 
 
 def main(argv: list[str] | None = None) -> int:

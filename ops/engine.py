@@ -188,10 +188,15 @@ class Engine:
     def _stream(self, command: str, *args: str) -> None:
         """Runs a long command, its progress shown as it comes. Raises EngineError when it fails."""
         arguments = [self.command, "--non-interactive", command, "--stack", self.stack, "--suppress-progress", *args]
-        done = subprocess.run(arguments, cwd=self.root, env=self.environment(), check=False)
-        if done.returncode:
+        sys.stdout.flush()
+        with subprocess.Popen(arguments, cwd=self.root, env=self.environment()) as process:
+            while process.poll() is None:
+                # An interrupt reaches the engine too: it ends what it is at and writes its state, and is waited for.
+                with contextlib.suppress(KeyboardInterrupt):
+                    process.wait()
+        if process.returncode:
             raise EngineError(
-                f"pulumi {command} of stack {self.stack} failed (exit status {done.returncode}), see above"
+                f"pulumi {command} of stack {self.stack} failed (exit status {process.returncode}), see above"
             )
 
 

@@ -612,6 +612,7 @@ def test_the_dev_stack_needs_no_account_and_brings_its_own_backend(
     )
     assert deploy.deploy("dev", Verify()) == 0
     assert bench.engine() == [call.replace("prod", "dev") for call in (PREVIEW, UP)]
+    assert "--non-interactive stack select --create dev" in bench.calls("pulumi")
     assert set(bench.calls("env")) == {f"file://{bench.root}/.local/pulumi-state lightwave-dev"}
     assert not bench.calls("aws")
 
@@ -620,6 +621,17 @@ def test_a_dev_stack_that_is_not_up_says_so(bench: Bench, capfd: pytest.CaptureF
     bench.tool("pulumi-resource-postgresql", "")
     assert deploy.deploy("dev", Verify()) == deploy.REFUSED
     assert "make up" in capfd.readouterr().err
+    assert not bench.engine()
+
+
+def test_a_stopped_local_server_is_said(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (bench.root / ".local").mkdir()
+    (bench.root / ".local/state.json").write_text(json.dumps({**local_state(), "databasePort": port}))
+    bench.tool("pulumi-resource-postgresql", "")
+    assert deploy.deploy("dev", Verify()) == deploy.REFUSED
+    assert "the local PostgreSQL does not answer" in capfd.readouterr().err
     assert not bench.engine()
 
 

@@ -3,8 +3,11 @@
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -20,12 +23,13 @@ from ops.engine import Engine, EngineError, NoEngineError
 
 _STAND_IN = """\
 #!{python}
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 arguments = [a for a in sys.argv[1:] if a != "--non-interactive"]
 with Path({log!r}).open("a") as log:
     log.write(json.dumps([arguments, {{k: v for k, v in os.environ.items() if k.startswith("PULUMI")}}]) + "\\n")
 answer = json.loads(Path({answers!r}).read_text()).get(" ".join(arguments[:2]), {{}})
+time.sleep(answer.get("seconds", 0))
 print(answer.get("stdout", ""))
 print(answer.get("stderr", ""), file=sys.stderr)
 sys.exit(answer.get("status", 0))
@@ -238,6 +242,19 @@ def test_only_dev_goes_without_a_preview(
     arguments, _ = pulumi.asked[0]
     assert arguments[:3] == ["up", "--stack", stack]
     assert ("--skip-preview" in arguments) == skips
+
+
+def test_an_interrupt_is_the_engine_s_to_handle_and_it_is_waited_for(
+    pulumi: Pulumi, engine_of: Callable[[str], Engine]
+) -> None:
+    pulumi.answer(**{"up_--stack": {"seconds": 2, "status": 255}})
+    # Here it reaches this process alone; in a terminal it reaches the engine too.
+    interrupt = threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT])
+    interrupt.start()
+    started = time.monotonic()
+    with pytest.raises(EngineError, match="exit status 255"):
+        engine_of("dev").up()
+    assert time.monotonic() - started > 2
 
 
 def test_a_failed_update_is_an_error(pulumi: Pulumi, engine_of: Callable[[str], Engine]) -> None:

@@ -142,6 +142,7 @@ CASES: dict[str, list[Case]] = {
             [
                 ("storageEncrypted", False, "storageEncrypted is false; expected true"),
                 ("storageEncrypted", GONE, "storageEncrypted is not set"),
+                ("storageEncrypted", "false", "storageEncrypted is 'false'"),
             ],
             ["storageEncrypted"],
         )
