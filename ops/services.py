@@ -99,6 +99,17 @@ def start(
         return servers.start(settings, settings.local, settings.database, say)
 
 
+def stop_pooler(directory: Path = FOLDER) -> None:
+    """Stops PgBouncer alone; `start` brings it back.
+
+    Its server sessions keep what their role was set to when they began: after a change of a role they have to go.
+    """
+    with locked(directory):
+        how = _recorded(directory)
+        if how is not None:
+            _servers(directory, how).stop_pooler()
+
+
 def stop(directory: Path = FOLDER, *, wipe: bool = False) -> tuple[str, ...]:
     """Stops what was started from this folder and nothing else. Returns what was done.
 
@@ -206,11 +217,16 @@ class _Native:
             socket_directory=self._socket_directory(),
         )
 
+    def stop_pooler(self) -> bool:
+        """Whether it ran."""
+        pid = self._pgbouncer_pid()
+        if pid is None:
+            return False
+        _end(pid, lambda: self._pgbouncer_pid() == pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
+        return True
+
     def stop(self) -> tuple[str, ...]:
-        actions = []
-        if pid := self._pgbouncer_pid():
-            _end(pid, lambda: self._pgbouncer_pid() == pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
-            actions.append("PgBouncer stopped")
+        actions = ["PgBouncer stopped"] if self.stop_pooler() else []
         if pid := self._postgresql_pid():
             # SIGINT: clients are disconnected, no recovery at the next start; SIGQUIT: at once.
             _end(pid, lambda: self._postgresql_pid() == pid, (signal.SIGINT, signal.SIGQUIT))
@@ -380,7 +396,7 @@ class _Native:
         ini_changed = self._write(self._ini, ini.render())
         pid = self._pgbouncer_pid()
         if pid and ini_changed and _needs_restart(before, ini.render()):
-            _end(pid, lambda: self._pgbouncer_pid() == pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
+            self.stop_pooler()
             actions.append("PgBouncer stopped: where it listens or how many it serves changed")
             pid = None
         if pid is None and _free_or_ours(state.pgbouncer_port, self._pgbouncer_pid, "pgbouncerPort", self._directory):
@@ -776,6 +792,9 @@ class _Compose:
             actions=("containers started",) if changed else (),
             notes=tuple(notes),
         )
+
+    def stop_pooler(self) -> None:
+        self._run(["stop", "pgbouncer"], {})
 
     def stop(self) -> tuple[str, ...]:
         running = self._containers()

@@ -454,3 +454,16 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.05)
+
+
+def test_a_stopped_pooler_comes_back_without_its_old_sessions(fresh_platform: Callable[[], Platform]) -> None:
+    platform = fresh_platform()
+    with platform.connect() as admin:
+        before = admin.execute("SELECT pg_postmaster_start_time()").fetchone()
+    services.stop_pooler(platform.directory)
+    assert services.status(platform.directory) == services.Status(how="native", postgresql=True, pgbouncer=False)
+    again = services.start(platform.settings, platform.directory, engine="native")
+    assert again.actions
+    assert services.status(platform.directory).pgbouncer
+    with platform.connect() as admin:
+        assert admin.execute("SELECT pg_postmaster_start_time()").fetchone() == before
