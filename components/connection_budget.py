@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from settings import LocalDatabase, Problem, Settings, refusal
+from settings import LocalDatabase, PgBouncer, Problem, Settings, refusal
 
 _BURSTABLE_GIB = {"micro": 1, "small": 2, "medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
 _TIMES_LARGE = {"large": 1, "xlarge": 2, "2xlarge": 4, "4xlarge": 8, "8xlarge": 16, "12xlarge": 24, "16xlarge": 32}
@@ -68,7 +68,7 @@ class Budget:
     """Where max_connections comes from, in words."""
     max_connections: int
     instances: int
-    """PgBouncer instances during a rollout: replicas and surge."""
+    """PgBouncer instances at worst (`instances_at_worst`)."""
     shares: tuple[Share, ...]
 
     @property
@@ -101,6 +101,14 @@ class Budget:
         ]
 
 
+def instances_at_worst(pgbouncer: PgBouncer) -> int:
+    """How many PgBouncer instances hold server connections at worst: in the middle of a rollout.
+
+    `replicas` and `maxSurge` that run, and those that were stopped and still drain: as many as are stopped at a time.
+    """
+    return pgbouncer.replicas + pgbouncer.max_surge + max(pgbouncer.max_surge, 1)
+
+
 def connection_budget(settings: Settings) -> Budget:
     """The budget of a stack. Raises SettingsError where it does not fit, with the arithmetic, the keys and the cure."""
     database = settings.database
@@ -116,7 +124,9 @@ def connection_budget(settings: Settings) -> Budget:
             raise refusal(settings.stack, [unknown])
         source, maximum = f"planned for {database.instance_class}", planned_max_connections(database.instance_class)
 
-    instances = settings.pgbouncer.replicas + settings.pgbouncer.max_surge
+    # A local pooler is stopped before it is started anew.
+    local = isinstance(database, LocalDatabase)
+    instances = settings.pgbouncer.replicas if local else instances_at_worst(settings.pgbouncer)
     budget = Budget(
         source=source,
         max_connections=maximum,

@@ -148,9 +148,10 @@ class PgBouncer(pulumi.ComponentResource):
             f"{name}-auth",
             metadata=self._metadata("pgbouncer-auth"),
             type="Opaque",
+            # Secret whatever it is given: the SDK marks all of it.
             string_data={
-                _USERLIST: _secret(pulumi.Output.all(**args.verifiers).apply(auth_file)),
-                _EXPORTER_DSN: _secret(pulumi.Output.from_input(args.stats_password).apply(self._dsn)),
+                _USERLIST: pulumi.Output.all(**args.verifiers).apply(auth_file),
+                _EXPORTER_DSN: pulumi.Output.from_input(args.stats_password).apply(self._dsn),
             },
             opts=own,
         )
@@ -350,10 +351,6 @@ class PgBouncer(pulumi.ComponentResource):
                 },
             ],
         }
-
-
-def _secret(value: pulumi.Output[str]) -> pulumi.Output[str]:
-    return pulumi.Output.secret(value)
 
 
 _LOCKED_DOWN: SecurityContextArgsDict = {

@@ -92,7 +92,8 @@ class ServiceIdentity(pulumi.ComponentResource):
             f"{name}-env",
             metadata={"name": f"{product.name}-env", "namespace": namespace},
             type="Opaque",
-            string_data={key: pulumi.Output.secret(args.env[key]) for key in sorted(args.env)},
+            # Secret whatever it is given: the SDK marks all of it.
+            string_data=dict(args.env),
             opts=own,
         )
         ConfigMap(

@@ -49,6 +49,7 @@ _KEY_SERVICES = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
 
 # What the engine says on a stack that another update holds: a bucket's or file's lock, Pulumi Cloud's.
 _LOCKED = ("the stack is currently locked by", "Another update is currently in progress")
+_GUARD = ("--policy-pack", "policies")
 _NO_CHANGES_EXPECTED = "no changes were expected"
 
 
@@ -429,7 +430,7 @@ _LOGINS = {
 def _run(engine: engines.Engine, command: str, *flags: str) -> tuple[int, str]:
     """Runs the engine, its output shown as it comes; gives its exit status and the end of what it said on stderr."""
     with subprocess.Popen(
-        [engine.command, "--non-interactive", command, "--stack", engine.stack, *flags],
+        [engine.command, "--non-interactive", command, "--stack", engine.stack, *_GUARD, *flags],
         cwd=settings.ROOT,
         env=engine.environment(),
         stdin=subprocess.DEVNULL,

@@ -72,6 +72,8 @@ class Resource:
     aliases: tuple[str, ...]
     import_id: str
     deleted_with: str
+    custom_timeouts: Mapping[str, str] = field(default_factory=dict)
+    """By operation, where it has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,11 @@ def _resource(request: Any, urn: str) -> Resource:
         aliases=tuple(sorted(filter(None, [*request.aliasURNs, *(a.urn or a.spec.name for a in request.aliases)]))),
         import_id=request.importId,
         deleted_with=request.deletedWith,
+        custom_timeouts={
+            operation: value
+            for operation in ("create", "update", "delete")
+            if (value := getattr(request.customTimeouts, operation))
+        },
     )
 
 

@@ -49,11 +49,12 @@ class Authority:
         return leaf
 
 
-def authority(folder: Path, name: str = "Test CA") -> Authority:
-    """A new CA in a new folder, which others may pass through."""
-    folder.mkdir(mode=0o711)
+def authority(folder: Path) -> Authority:
+    """A new CA in a new folder, which others may pass through. Every one has the same name."""
+    folder.mkdir()
+    folder.chmod(0o711)
     made = Authority(certificate=folder / "ca.crt", key=folder / "ca.key")
-    _openssl("req", "-x509", "-days", "2", *_KEY, "-subj", f"/CN={name}", "-keyout", made.key, "-out", made.certificate)
+    _openssl("req", "-x509", "-days", "2", *_KEY, "-subj", "/CN=Test CA", "-keyout", made.key, "-out", made.certificate)
     made.certificate.chmod(0o644)
     return made
 

@@ -212,8 +212,8 @@ class Verify:
         return self.status
 
 
-PREVIEW = "--non-interactive preview --stack prod"
-UP = "--non-interactive up --stack prod --yes"
+PREVIEW = "--non-interactive preview --stack prod --policy-pack policies"
+UP = "--non-interactive up --stack prod --policy-pack policies --yes"
 
 
 def test_a_deploy_previews_updates_and_verifies_in_that_order(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:

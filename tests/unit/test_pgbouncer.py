@@ -330,6 +330,13 @@ def test_an_update_waits_for_the_rollout_unless_told_not_to(recorded: Recording)
     assert annotated(recording(wait_for_rollout=False)) == ["pgbouncer-deployment", "pgbouncer-service"]
 
 
+def test_the_wait_is_longer_than_the_rollout(recorded: Recording) -> None:
+    """The provider's own ten minutes would call a rollout failed that drains as it should."""
+    resource = recorded.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment")
+    seconds = 3 * (drain_seconds(PRODUCTS) + 60)
+    assert resource.custom_timeouts == {"create": f"{seconds}s", "update": f"{seconds}s"}
+
+
 def test_the_pods_come_after_what_they_mount(recorded: Recording) -> None:
     needed = ("pgbouncer-config", "pgbouncer-ca", "pgbouncer-auth", "pgbouncer-account", "pgbouncer-priority")
     found = set(recorded.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment").depends_on)
