@@ -114,20 +114,12 @@ def drain_seconds(products: Sequence[Product]) -> int:
     return PRE_STOP_SECONDS + CLIENT_IDLE_TIMEOUT_SECONDS + -(-longest // 1000)
 
 
-def instances_at_worst(settings: PgBouncerSettings) -> int:
-    """How many PgBouncer instances hold server connections at worst: in the middle of a rollout.
-
-    `replicas` and `max_surge` that run, and those that were stopped and still drain: as many as are stopped at a time.
-    """
-    return settings.replicas + settings.max_surge + max(settings.max_surge, 1)
-
-
 class PgBouncer(pulumi.ComponentResource):
     """A Deployment with its configuration, Service and disruption budget.
 
     **Rollout.** A pod that drains still holds its server connections, and Kubernetes does not count it any more. So a
     new pod counts as available only after `drain_seconds` (minReadySeconds): the next old pod is stopped when the one
-    before it is gone, and never more than `instances_at_worst` hold connections.
+    before it is gone, and never more instances hold connections than the connection budget counts.
     """
 
     address: pulumi.Output[str]

@@ -29,6 +29,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 
+command -v kubectl >/dev/null || echo "servers: kubectl is missing; the Kubernetes tests will skip"
 if command -v go >/dev/null; then
   nice .venv/bin/python -m tests.integration.kubernetes.build_servers >/dev/null ||
     echo "servers: kube-apiserver cannot be built; its tests will skip"

@@ -53,7 +53,7 @@ def test_roles() -> None:
         "photographyos_reader",
     }
     assert all(role.settings == {} and role.member_of == frozenset() for role in roles.values() if not role.login)
-    assert roles["payload_user"].connection_limit == 60
+    assert roles["payload_user"].connection_limit == 70
     assert roles["payload_user"].settings == {
         "search_path": "payload, public",
         "statement_timeout": "30000",
@@ -106,8 +106,8 @@ def test_markdown_is_a_row_a_login_role() -> None:
         "| connections | statement timeout | idle in transaction |"
     )
     assert rows[2:4] == [
-        "| `payload_user` | full | none | none | none | none | read | 60 | 30 s | 60 s |",
-        "| `django_user` | read | full | none | none | none | read | 70 | 30 s | 60 s |",
+        "| `payload_user` | full | none | none | none | none | read | 70 | 30 s | 60 s |",
+        "| `django_user` | read | full | none | none | none | read | 80 | 30 s | 60 s |",
     ]
     assert len([row for row in rows if row.startswith("| `")]) == 5
 

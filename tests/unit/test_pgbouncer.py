@@ -8,7 +8,8 @@ import pulumi
 import pytest
 
 import settings
-from components.pgbouncer import PgBouncer, PgBouncerArgs, drain_seconds, image_version, instances_at_worst
+from components.connection_budget import instances_at_worst
+from components.pgbouncer import PgBouncer, PgBouncerArgs, drain_seconds, image_version
 from components.pgbouncer_ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from ops import recorder
 from ops.recorder import Recording, Secret
