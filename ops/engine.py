@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,9 +95,10 @@ class Engine:
         return environment
 
     def select(self) -> None:
-        """Makes the stack the selected one; creates dev's where it is missing."""
+        """Makes the stack the selected one; creates dev's where it is missing. Raises EngineError while dev is updated."""
         if self.local:
             (self.root / STATE_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._mend_state()
             self._query("stack", "select", "--create", self.stack)
         else:
             self._query("stack", "select", self.stack)
@@ -118,15 +119,7 @@ class Engine:
         The state then tells what is there, but for what was created and not recorded (`drop_unrecorded`). `stale`: the
         state may tell of another database. Raises EngineError while another update runs.
         """
-        dead = 0
-        for lock in self._locks():
-            if _alive(lock):
-                raise EngineError(
-                    f"another update of stack {self.stack} runs (process {lock['pid']} on {lock['hostname']} since "
-                    f"{lock['timestamp']}): wait for it; if it is gone for sure: pulumi cancel {self.stack}"
-                )
-            dead += 1
-        if dead:
+        if self._dead_locks():
             print(f"clearing the lock of a killed update of stack {self.stack}")
             self._query("cancel", "--yes", self.stack)
         pending = self.pending()
@@ -162,10 +155,38 @@ class Engine:
         deployment: dict[str, Any] = exported.get("deployment") or {}
         return deployment
 
-    def _locks(self) -> Iterator[dict[str, Any]]:
+    def _dead_locks(self) -> int:
+        """How many locks killed updates left. Raises EngineError while another update runs."""
+        dead = 0
         for path in (self.root / STATE_FOLDER).glob(f".pulumi/locks/*/{settings.PROJECT}/{self.stack}/*.json"):
-            with contextlib.suppress(FileNotFoundError):  # its update ended just now
-                yield json.loads(path.read_text())
+            try:
+                lock = json.loads(path.read_text())
+            except FileNotFoundError:  # its update ended just now
+                continue
+            except ValueError:  # killed while it took the lock
+                lock = None
+            if lock and _alive(lock):
+                raise EngineError(
+                    f"another update of stack {self.stack} runs (process {lock['pid']} on {lock['hostname']} since "
+                    f"{lock['timestamp']}): wait for it; if it is gone for sure: pulumi cancel {self.stack}"
+                )
+            dead += 1
+        return dead
+
+    def _mend_state(self) -> None:
+        """Brings back the state before the last one, where a kill cut that off while it was written.
+
+        The file backend writes it in place and keeps the one before beside it. What is lost is one step, which
+        `drop_unrecorded` sees in the database.
+        """
+        state = self.root / STATE_FOLDER / ".pulumi" / "stacks" / settings.PROJECT / f"{self.stack}.json"
+        backup = state.with_name(f"{state.name}.bak")
+        if self._dead_locks() and not _whole(state):
+            print(f"the engine's state was cut off when an update of stack {self.stack} was killed: its backup is used")
+            if _whole(backup):
+                shutil.copyfile(backup, state)
+            else:
+                state.unlink(missing_ok=True)
 
     def _query(self, *args: str) -> str:
         """Runs a short command. Raises EngineError with what it said."""
@@ -263,6 +284,14 @@ def _install(command: list[str], seconds: int, failure: str, env: Mapping[str, s
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
         raise NoEngineError(f"{failure}: {said[-1]}")
+
+
+def _whole(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def _alive(lock: Mapping[str, Any]) -> bool:

@@ -394,8 +394,8 @@ def test_attributes_of_every_role(built: Platform) -> None:
         ).fetchall()
     assert sorted(rows) == sorted(
         [
-            ("payload_user", True, 60, False, True),
-            ("django_user", True, 70, False, True),
+            ("payload_user", True, 70, False, True),
+            ("django_user", True, 80, False, True),
             ("createos_user", True, 40, False, True),
             ("cineos_user", True, 40, False, True),
             ("photographyos_user", True, 40, False, True),

@@ -291,12 +291,36 @@ def test_a_dead_lock_is_cleared_and_the_state_refreshed(
     assert {"--clear-pending-creates", "--run-program"} <= set(asked[-1])
 
 
+@pytest.mark.parametrize(
+    ("state", "backup", "mended"),
+    [('{"a": 1}', '{"b": 1}', '{"a": 1}'), ('{"a"', '{"b": 1}', '{"b": 1}'), ("", '{"b', None), ("", None, None)],
+)
+def test_a_state_that_was_cut_off_is_taken_from_its_backup(
+    pulumi: Pulumi,
+    engine_of: Callable[[str], Engine],
+    tmp_path: Path,
+    state: str,
+    backup: str | None,
+    mended: str | None,
+) -> None:
+    _lock(tmp_path, pid=2**22, hostname=socket.gethostname()).write_text("")
+    file = tmp_path / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(state)
+    if backup is not None:
+        file.with_name("dev.json.bak").write_text(backup)
+    engine_of("dev").select()
+    assert (file.read_text() if file.exists() else None) == mended
+    assert [arguments[:2] for arguments, _ in pulumi.asked] == [["stack", "select"]]
+
+
 def test_another_machine_s_lock_is_left_alone(
     pulumi: Pulumi, engine_of: Callable[[str], Engine], tmp_path: Path
 ) -> None:
     lock = _lock(tmp_path, pid=2**22, hostname="another")
-    with pytest.raises(EngineError, match=r"another update of stack dev runs .*on another.*pulumi cancel dev"):
-        engine_of("dev").recover()
+    for step in (engine_of("dev").select, engine_of("dev").recover):
+        with pytest.raises(EngineError, match=r"another update of stack dev runs .*on another.*pulumi cancel dev"):
+            step()
     assert lock.exists()
     assert pulumi.asked == []
 
