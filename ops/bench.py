@@ -143,5 +143,7 @@ def _tps(command: Sequence[str], passwords: Path, seconds: int) -> float:
     found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
     # A client that fails ends alone, and the others' figure stands: the exit status tells.
     if done.returncode != 0 or found is None:
-        raise BenchError("\n".join(["pgbench failed; run: make verify", *done.stderr.strip().splitlines()[-5:]]))
+        raise BenchError(
+            "\n".join(["pgbench failed; run: make verify", *(done.stderr or done.stdout).strip().splitlines()[-5:]])
+        )
     return float(found[1])

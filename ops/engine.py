@@ -95,7 +95,7 @@ class Engine:
         return environment
 
     def select(self) -> None:
-        """Makes the stack the selected one; creates dev's where it is missing. Raises EngineError while dev is updated."""
+        """Makes the stack the selected one; creates dev's where it is missing. EngineError while it is updated."""
         if self.local:
             (self.root / STATE_FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._mend_state()
@@ -186,7 +186,9 @@ class Engine:
             if _whole(backup):
                 shutil.copyfile(backup, state)
             else:
+                # Without the one, the engine would read the other.
                 state.unlink(missing_ok=True)
+                backup.unlink(missing_ok=True)
 
     def _query(self, *args: str) -> str:
         """Runs a short command. Raises EngineError with what it said."""

@@ -67,6 +67,10 @@ def _up(stack: str) -> int:
 
     with closing(_admin(told.local, running)) as connection:
         by, changes = _build(stack, told.local, connection)
+    if changes:
+        # Its server sessions began with what their roles were set to before.
+        services.stop_pooler()
+        services.start(told, say=_say)
 
     direct = verify.Endpoint(host=running.host, port=running.database_port)
     pooled = verify.Endpoint(host=running.host, port=running.pgbouncer_port)

@@ -1,11 +1,13 @@
 """`make bench` on real servers: what it prints, that it leaves nothing, and where the password is."""
 
+import os
 import re
 import stat
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -47,13 +49,14 @@ class Watcher:
                 try:
                     arguments = (process / "cmdline").read_text()
                     environment = (process / "environ").read_text() if "pgbench" in arguments else ""
-                except OSError:
+                    file = re.search(r"(?:^|\0)PGPASSFILE=([^\0]+)", environment)
+                    ours = f"\nPPid:\t{os.getpid()}\n" in (process / "status").read_text()
+                    if file and ours:
+                        self.files[Path(file[1])] = stat.S_IMODE(Path(file[1]).stat().st_mode)
+                        self.arguments.add(arguments)
+                        self.environments.add(environment)
+                except OSError:  # gone meanwhile
                     continue
-                file = re.search(r"(?:^|\0)PGPASSFILE=([^\0]+)", environment)
-                if file and "lightwave-bench-" in file[1]:
-                    self.arguments.add(arguments)
-                    self.environments.add(environment)
-                    self.files[Path(file[1])] = stat.S_IMODE(Path(file[1]).stat().st_mode)
             time.sleep(0.05)
 
 
@@ -64,7 +67,7 @@ def tables(platform: Platform) -> set[str]:
 
 def test_it_measures_both_ways_and_leaves_nothing(built: Platform, capsys: pytest.CaptureFixture[str]) -> None:
     with Watcher() as watcher:
-        assert bench.run(built.settings, rounds=2, seconds=1) == 0
+        assert bench.run(built.settings, rounds=2, seconds=3) == 0
     printed = capsys.readouterr().out
     rows = {
         name: tuple(map(float, figures.split()))
@@ -98,6 +101,30 @@ def test_a_run_that_fails_is_told_and_leaves_nothing(built: Platform) -> None:
         bench.run(built.settings, rounds=1, seconds=1)
     with closing(built.superuser()) as connection:
         connection.execute("ALTER ROLE django_user CONNECTION LIMIT 70")
+    assert not tables(built)
+
+
+def test_a_run_that_loses_a_client_is_told(built: Platform) -> None:
+    """pgbench goes on with the others then, and prints a figure."""
+
+    begun = datetime.now(UTC)
+
+    def end_one() -> None:
+        # The pool's own connections, left by other runs, are older.
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'"
+            f" AND backend_start > '{begun}' AND query LIKE 'SELECT v%' LIMIT 1"
+        )
+        deadline = time.monotonic() + 20
+        with closing(built.superuser()) as connection:
+            while not connection.execute(query.encode()).fetchone() and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    ender = threading.Thread(target=end_one)
+    ender.start()
+    with pytest.raises(bench.BenchError, match="Run was aborted"):
+        bench.run(built.settings, rounds=1, seconds=4)
+    ender.join()
     assert not tables(built)
 
 

@@ -292,25 +292,29 @@ def test_a_dead_lock_is_cleared_and_the_state_refreshed(
 
 
 @pytest.mark.parametrize(
-    ("state", "backup", "mended"),
-    [('{"a": 1}', '{"b": 1}', '{"a": 1}'), ('{"a"', '{"b": 1}', '{"b": 1}'), ("", '{"b', None), ("", None, None)],
+    ("files", "mended"),
+    [
+        ({"dev.json": '{"a": 1}', "dev.json.bak": '{"b": 1}'}, '{"a": 1}'),
+        ({"dev.json": '{"a"', "dev.json.bak": '{"b": 1}'}, '{"b": 1}'),
+        ({"dev.json": "", "dev.json.bak": '{"b'}, None),
+        ({"dev.json": ""}, None),
+    ],
 )
 def test_a_state_that_was_cut_off_is_taken_from_its_backup(
     pulumi: Pulumi,
     engine_of: Callable[[str], Engine],
     tmp_path: Path,
-    state: str,
-    backup: str | None,
+    files: dict[str, str],
     mended: str | None,
 ) -> None:
     _lock(tmp_path, pid=2**22, hostname=socket.gethostname()).write_text("")
     file = tmp_path / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
     file.parent.mkdir(parents=True)
-    file.write_text(state)
-    if backup is not None:
-        file.with_name("dev.json.bak").write_text(backup)
+    for name, text in files.items():
+        file.with_name(name).write_text(text)
     engine_of("dev").select()
     assert (file.read_text() if file.exists() else None) == mended
+    assert file.with_name("dev.json.bak").exists() == (mended is not None)
     assert [arguments[:2] for arguments, _ in pulumi.asked] == [["stack", "select"]]
 
 
