@@ -312,3 +312,13 @@ def test_a_product_with_tables_taken_out_of_a_protected_stack_is_refused(project
     assert refused.status != 0
     assert "cannot be deleted" in refused.output
     assert _catalog(project) == before
+
+
+def test_a_changed_role_is_proven_on_the_pooled_path_too(project: Project) -> None:
+    """A pooled server session keeps what its role was set to when it began."""
+    assert project.make_up().status == 0
+    products = project.products()
+    project.configure(products={**products, "createos": {"statementTimeoutMs": 45_000}})
+    again = project.make_up()
+    assert again.status == 0, again.output
+    assert "1 resources: update" in again.output
