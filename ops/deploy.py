@@ -232,7 +232,7 @@ def _state(found: Findings, stack: str) -> None:
         return
     except engines.EngineError as error:
         cure = "make up" if stack == "dev" else "docs/runbooks/first-deploy.md, if the stack was never made"
-        _add(found, Problem(f"the state does not answer: {error}", cure))
+        _add(found, Problem(f"the state cannot be worked on: {error}", cure))
         return
     if unfinished is not None:
         cure = "make up" if engine.local else "docs/runbooks/interrupted-deploy.md"

@@ -43,8 +43,9 @@ def test_a_deploy_then_a_change_by_hand_then_a_lock(project: Project) -> None:
     holder = {"pid": 42, "username": "ann", "hostname": "laptop", "timestamp": datetime.now(UTC).isoformat()}
     (locks / "0000.json").write_text(json.dumps(holder))
     locked = run(project, "deploy")
-    assert locked.status == 1, locked.output
-    assert "stack dev is locked: another update of it runs, by ann@laptop (pid 42)" in locked.output
+    assert locked.status == 2, locked.output
+    assert "The engine was not started" in locked.output
+    assert "another update of stack dev runs (process 42 on laptop since" in locked.output
 
 
 def test_removing_a_protected_product_as_the_runbook_says(project: Project) -> None:
