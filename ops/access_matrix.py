@@ -131,23 +131,27 @@ def matrix(settings: Settings) -> Matrix:
     )
 
 
-def markdown(settings: Settings) -> str:
-    """The matrix as a Markdown table, a login role a row and a schema a column, with what the words mean."""
+def table(settings: Settings) -> dict[str, dict[str, str]]:
+    """The matrix in words, by login role and column: a schema each, then the role's limits."""
     expected = matrix(settings)
     schemas = list(expected.object_owners)
     schemas.append(schemas.pop(schemas.index("public")))
-    header = ["login role", *schemas, "connections", "statement timeout", "idle in transaction"]
-    rows = [
-        [
-            f"`{role.name}`",
-            *(expected.access[role.name, schema].value for schema in schemas),
-            str(role.connection_limit),
-            _seconds(role.settings["statement_timeout"]),
-            _seconds(role.settings["idle_in_transaction_session_timeout"]),
-        ]
+    return {
+        role.name: {
+            **{schema: expected.access[role.name, schema].value for schema in schemas},
+            "connections": str(role.connection_limit),
+            "statement timeout": _seconds(role.settings["statement_timeout"]),
+            "idle in transaction": _seconds(role.settings["idle_in_transaction_session_timeout"]),
+        }
         for role in expected.logins
-    ]
-    lines = [header, ["---"] * len(header), *rows]
+    }
+
+
+def markdown(settings: Settings) -> str:
+    """The matrix as a Markdown table, a login role a row and a schema a column, with what the words mean."""
+    rows = table(settings)
+    header = ["login role", *next(iter(rows.values()))]
+    lines = [header, ["---"] * len(header), *([f"`{role}`", *cells.values()] for role, cells in rows.items())]
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\nfull: makes objects and owns them; cannot drop the schema. read: SELECT on every table, later ones too. "

@@ -29,7 +29,7 @@ def _settings(stack: str) -> settings.Settings:
 def _document(recording: Recording, told: settings.Settings) -> dict[str, Any]:
     return {
         "stack": recording.stack,
-        "access": access_matrix.markdown(told).splitlines(),
+        "access": access_matrix.table(told),
         "budget": list(connection_budget(told).lines()),
         "picture": picture.mermaid(told).splitlines(),
         "resources": {resource.urn: _resource(resource) for resource in recording.resources},

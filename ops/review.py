@@ -3,6 +3,7 @@
 It compares the committed golden plans: no engine, no credentials, so a pull request from a fork gets it too.
 """
 
+import difflib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -101,7 +102,7 @@ def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> st
     ]
     losses = [u for u in (*review.removed, *review.replaced) if types[u] in HOLDS_DATA] + unprotected
     parts = [f"## Stack {stack}"]
-    told = [key for key in ("access", "budget") if base.get(key) != head.get(key)]
+    told = [key for key in ("access", "budget", "warnings") if base.get(key) != head.get(key)]
     if not any(review) and not told:
         return parts[0] + "\n\nNo change in what is declared.\n"
     if losses:
@@ -109,6 +110,9 @@ def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> st
             "### ⚠ Data or access to it may be lost\n\n"
             + "\n".join(f"- **{_verb(urn, review)}** {_label(urn)}" for urn in losses)
         )
+    new_warnings = [w for w in head.get("warnings", []) if w not in base.get("warnings", [])]
+    if new_warnings:
+        parts.append("### ⚠ New warnings\n\n" + "\n".join(f"- {warning}" for warning in new_warnings))
     sections = (
         ("Replaced", review.replaced),
         ("Removed", dict.fromkeys(review.removed)),
@@ -119,7 +123,10 @@ def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> st
         if entries:
             lines = [line for urn, changes in entries.items() for line in (f"- {_label(urn)}", *_lines(changes or []))]
             parts.append(f"### {title} ({len(entries)})\n\n" + "\n".join(lines))
-    parts += [f"### {key.capitalize()}\n\n" + _marked(base.get(key, []), head.get(key, [])) for key in told]
+    if "access" in told:
+        parts.append("### Access\n\n" + _matrix(base.get("access", {}), head.get("access", {})))
+    if "budget" in told:
+        parts.append("### Connection budget\n\n" + _marked(base.get("budget", []), head.get("budget", [])))
     if head.get("picture"):
         parts.append("### Picture\n\n```mermaid\n" + "\n".join(head["picture"]) + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -137,7 +144,19 @@ def _label(urn: str) -> str:
 
 
 def _lines(changes: list[Change]) -> list[str]:
-    return [f"  - {c.path}: {_value(c.old)} → {_value(c.new)}" for c in changes]
+    return [line for change in changes for line in _line(change)]
+
+
+def _line(change: Change) -> list[str]:
+    old, new = change.old, change.new
+    if isinstance(old, str) and isinstance(new, str) and "\n" in old + new:
+        differing = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=0)
+        shown = [line for line in differing if not line.startswith(("---", "+++", "@@"))]
+        return [f"  - {change.path}:", "    ```diff", *(f"    {line}" for line in shown), "    ```"]
+    if isinstance(old, list) and isinstance(new, list):
+        gone, come = [i for i in old if i not in new], [i for i in new if i not in old]
+        return [f"  - {change.path}: without {_value(gone)}, with {_value(come)}"]
+    return [f"  - {change.path}: {_value(old)} → {_value(new)}"]
 
 
 def _value(value: Any) -> str:
@@ -146,6 +165,18 @@ def _value(value: Any) -> str:
     written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     written = " ".join(written.split())
     return f"`{written if len(written) <= 120 else written[:117] + '…'}`"
+
+
+def _matrix(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> str:
+    """The access matrix as a table; a cell that changed says what it was and what it becomes."""
+    columns = list(dict.fromkeys(column for rows in (new, old) for row in rows.values() for column in row))
+    lines = [["login role", *columns], ["---"] * (len(columns) + 1)]
+    for role in dict.fromkeys([*new, *old]):
+        cells = [(old.get(role, {}).get(column, ""), new.get(role, {}).get(column, "")) for column in columns]
+        lines.append(
+            [f"`{role}`", *(now if was == now else f"**{was or 'absent'} → {now or 'absent'}**" for was, now in cells)]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _marked(old: list[str], new: list[str]) -> str:

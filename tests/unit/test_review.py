@@ -27,7 +27,7 @@ def base() -> dict[str, Any]:
             BUCKET: resource(BUCKET, name="lightwave-media"),
             POLICY: resource(POLICY, spec={"podSelector": {}}),
         },
-        "access": ["payload_user: payload full", "django_user: django full"],
+        "access": {"payload_user": {"payload": "full"}, "django_user": {"payload": "none"}},
         "budget": ["total 100"],
         "picture": ["flowchart LR"],
     }
@@ -79,13 +79,43 @@ def test_a_harmless_change_is_no_loss(base: dict[str, Any]) -> None:
 
 def test_changed_cells_of_the_matrix_are_marked(base: dict[str, Any]) -> None:
     head = copy.deepcopy(base)
-    head["access"] = ["payload_user: payload full", "django_user: django full, payload read"]
+    head["access"]["django_user"]["payload"] = "read"
     head["budget"] = ["total 200"]
     document = review.markdown("prod", base, head)
-    assert "- **django_user: django full, payload read**" in document
-    assert "- ~~django_user: django full~~" in document
-    assert "\n- payload_user: payload full" in document
+    assert "| `django_user` | **none → read** |" in document
+    assert "| `payload_user` | full |" in document
     assert "- **total 200**" in document
+
+
+def test_a_role_that_comes_or_goes_is_marked_too(base: dict[str, Any]) -> None:
+    head = copy.deepcopy(base)
+    del head["access"]["django_user"]
+    assert "| `django_user` | **none → absent** |" in review.markdown("prod", base, head)
+    assert "| `django_user` | **absent → none** |" in review.markdown("prod", head, base)
+
+
+def test_a_new_warning_is_told_before_the_changes(base: dict[str, Any]) -> None:
+    head = copy.deepcopy(base)
+    head["warnings"] = ["django can read every table of payload"]
+    head["resources"][RDS]["inputs"]["multiAz"] = False
+    document = review.markdown("prod", base, head)
+    assert document.index("django can read every table of payload") < document.index("### Changed")
+
+
+def test_a_long_text_shows_its_lines_that_differ(base: dict[str, Any]) -> None:
+    head = copy.deepcopy(base)
+    base["resources"][POLICY]["inputs"]["text"] = "same\nold\n"
+    head["resources"][POLICY]["inputs"]["text"] = "same\nnew\n"
+    document = review.markdown("prod", base, head)
+    assert "    -old\n    +new\n" in document
+    assert "same" not in document
+
+
+def test_a_list_shows_what_came_and_went(base: dict[str, Any]) -> None:
+    head = copy.deepcopy(base)
+    base["resources"][POLICY]["inputs"]["roles"] = ["a", "b"]
+    head["resources"][POLICY]["inputs"]["roles"] = ["b", "c"]
+    assert 'inputs.roles: without `["a"]`, with `["c"]`' in review.markdown("prod", base, head)
 
 
 def test_an_unknown_ref_is_refused_with_the_cure() -> None:
