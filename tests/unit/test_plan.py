@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,9 @@ def test_every_wrong_config_is_refused_before_anything_is_written(
     with pytest.raises(settings.SettingsError, match="bogus"):
         plan.write("prod", tmp_path / "prod")
     assert not (tmp_path / "prod").exists()
+
+
+def test_every_stack_output_is_described() -> None:
+    described = re.findall(r"^\| `(\w+)` \|", (settings.ROOT / "docs/architecture.md").read_text(), re.MULTILINE)
+    exported = {name for stack in STACKS for name in record_stack(stack).outputs}
+    assert exported <= set(described)
