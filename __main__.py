@@ -12,6 +12,7 @@ settings = config.from_engine(pulumi.get_stack())
 products = list(settings.products.values())
 rds = settings.database if isinstance(settings.database, config.RdsDatabase) else None
 budget = connection_budget(settings)
+ca_bundle = config.ca_bundle(rds) if rds else ""
 
 for product in products:
     if product.readers:
@@ -54,7 +55,7 @@ if rds:
             database=config.DATABASE,
             admin=config.ADMIN,
             password=secrets.passwords[config.ADMIN],
-            secret_name=f"lightwave/{settings.stack}/database/admin",
+            secret_name=config.admin_secret(settings.stack),
             account_id=settings.aws.account_id,
             vpc_id=cluster.vpc_id,
             private_subnet_ids=cluster.private_subnet_ids,
@@ -176,7 +177,6 @@ if settings.kubernetes:
 
 if settings.kubernetes and rds:
     assert settings.media
-    ca_bundle = config.ca_bundle(rds)
     pgbouncer = PgBouncer(
         "pgbouncer",
         PgBouncerArgs(

@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent
 DATABASE = "lightwave_platform"
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+"""The CAs of RDS in every region, as AWS publishes them."""
 STATS_USER = "pgbouncer_stats"
 """May run SHOW on PgBouncer's admin console and nothing else; the metrics exporter logs in with it."""
 
@@ -489,9 +491,24 @@ def _decoded(value: Any) -> Any:
 
 
 def ca_bundle(database: RdsDatabase) -> str:
-    """The PEM certificates that verify the database server; `KNOWN_AT_DEPLOY` offline where there are none."""
+    """The PEM certificates that the database server is verified with; offline, `KNOWN_AT_DEPLOY` where there are none.
+
+    Raises SettingsError when a deploy has no such file.
+    """
     path = ROOT / database.ca_bundle
-    return path.read_text() if path.exists() else KNOWN_AT_DEPLOY
+    if path.is_file():
+        return path.read_text()
+    if _facts_required.get():
+        raise SettingsError(
+            f"{database.ca_bundle} is missing: nothing could verify the database's certificate\n"
+            f"      mend it: curl --fail --output {database.ca_bundle} {RDS_AUTHORITIES}; commit it, it is public"
+        )
+    return KNOWN_AT_DEPLOY
+
+
+def admin_secret(stack: str) -> str:
+    """Name of the secret in AWS Secrets Manager that holds the login of `ADMIN`."""
+    return f"lightwave/{stack}/database/admin"
 
 
 def _local_state() -> Any:

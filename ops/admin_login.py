@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from ops import OperatorError
 from ops.verify import Endpoint
-from settings import ROOT, RdsDatabase, Settings
+from settings import ROOT, RdsDatabase, Settings, admin_secret
 
 TIMEOUT_SECONDS = 60
 
@@ -23,7 +23,7 @@ def admin_login(told: Settings) -> tuple[Endpoint, SecretStr]:
     """
     if not isinstance(told.database, RdsDatabase) or told.aws is None:
         raise AdminLoginError(f"stack {told.stack}: its database is local; its login is in its own state")
-    secret = f"lightwave/{told.stack}/database/admin"
+    secret = admin_secret(told.stack)
     command = ["aws", "secretsmanager", "get-secret-value", "--region", told.aws.region, "--secret-id", secret]
     try:
         done = subprocess.run(

@@ -37,9 +37,6 @@ FAILED = 1
 REFUSED = 2
 """Exit status: a check failed, the engine was not started."""
 
-AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
-"""The CAs of RDS in every region, as AWS publishes them."""
-
 _QUERY_SECONDS = 60
 _CONNECT_SECONDS = 10
 _KEPT_LINES = 200
@@ -295,7 +292,7 @@ def authorities_problem(told: Settings) -> Problem | None:
         return None
     return Problem(
         f"{told.database.ca_bundle} is missing: nothing could verify the database's certificate",
-        f"curl --fail --output {told.database.ca_bundle} {AUTHORITIES}; commit it, it is public",
+        f"curl --fail --output {told.database.ca_bundle} {settings.RDS_AUTHORITIES}; commit it, it is public",
     )
 
 

@@ -10,18 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import settings
+from policies.rules import protection
 
 GOLDEN = "tests/golden"
-HOLDS_DATA = (
-    "aws:rds/instance:Instance",
-    "cloudflare:index/r2Bucket:R2Bucket",
-    "postgresql:index/schema:Schema",
-    "postgresql:index/role:Role",
-    "postgresql:index/grant:Grant",
-    "postgresql:index/defaultPrivileges:DefaultPrivileges",
-    "random:index/randomPassword:RandomPassword",
-    "aws:kms/key:Key",
-)
+HOLDS_DATA = (*protection.HOLDS_DATA, "random:index/randomPassword:RandomPassword")
 """Types whose removal or replacement loses data or access to it."""
 
 REPLACES: Mapping[str, tuple[str, ...]] = {

@@ -16,11 +16,12 @@ import pytest
 
 from components.scram import scram_verifier
 from ops import engine, recorder, sql
+from settings import ROOT
 from tests.engine.catalog import Catalog, snapshot
 from tests.engine.conftest import Ended, Project, project_copy
 from tests.integration.conftest import running_platform
 
-PAYLOAD_TABLES = (Path(__file__).parent / "payload_tables.sql").read_bytes()
+PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
 """The seed's appendix."""
 
 CYCLES = int(os.environ.get("ENGINE_CYCLES", "2"))

@@ -531,3 +531,14 @@ def test_a_key_that_is_there_twice_is_refused(folder: Path) -> None:
     (folder / "Pulumi.x.yaml").write_text("config:\n  lightwave:products:\n    payload: {}\n    payload: {schema: x}\n")
     with pytest.raises(SettingsError, match="payload is there twice"):
         settings.stack_config("x")
+
+
+def test_a_deploy_without_the_databases_authorities_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    database = settings.RdsDatabase(server="rds")
+    with pytest.raises(SettingsError, match=r"rds-ca\.pem is missing(.|\n)*curl --fail --output rds-ca\.pem"):
+        settings.ca_bundle(database)
+    with settings.offline():
+        assert settings.ca_bundle(database) == settings.KNOWN_AT_DEPLOY
+    (tmp_path / "rds-ca.pem").write_text("-----BEGIN CERTIFICATE-----")
+    assert settings.ca_bundle(database) == "-----BEGIN CERTIFICATE-----"
