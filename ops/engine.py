@@ -174,14 +174,16 @@ class Engine:
         return dead
 
     def _mend_state(self) -> None:
-        """Brings back the state before the last one, where a kill cut that off while it was written.
+        """Mends the file backend's files that a kill cut off. EngineError while another update runs.
 
-        The file backend writes it in place and keeps the one before beside it. What is lost is one step, which
-        `drop_unrecorded` sees in the database.
+        Where the state itself is cut off (a full disk, a power cut), the one before it stands beside it; what is lost
+        is one step, which `drop_unrecorded` sees in the database.
         """
+        killed = self._dead_locks() > 0
+        drop_cut_attributes(self.root / STATE_FOLDER)
         state = self.root / STATE_FOLDER / ".pulumi" / "stacks" / settings.PROJECT / f"{self.stack}.json"
         backup = state.with_name(f"{state.name}.bak")
-        if self._dead_locks() and not _whole(state):
+        if killed and not _whole(state):
             print(f"the engine's state was cut off when an update of stack {self.stack} was killed: its backup is used")
             if _whole(backup):
                 shutil.copyfile(backup, state)
@@ -221,6 +223,16 @@ class Engine:
             raise EngineError(
                 f"pulumi {command} of stack {self.stack} failed (exit status {process.returncode}), see above"
             )
+
+
+def drop_cut_attributes(backend: Path) -> None:
+    """Drops the attributes that a killed update had begun to write beside a file of the file backend.
+
+    The engine writes them in place and refuses the file where they are cut off (`EOF`); it takes one without any.
+    """
+    for attributes in backend.glob(".pulumi/**/*.attrs"):
+        if not _whole(attributes):
+            attributes.unlink(missing_ok=True)
 
 
 def dev_environment(root: Path = settings.ROOT) -> dict[str, str]:

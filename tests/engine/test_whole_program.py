@@ -24,7 +24,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 import settings
-from ops import local_state, services
+from ops import engine, local_state, services
 from ops.access_matrix import matrix
 from ops.verify import Endpoint, read_only
 from ops.verify import connect as connect_verified
@@ -253,6 +253,7 @@ def test_a_killed_update_goes_on(prod: Prod) -> None:
     prod.cloudflare.hold.pop(kind).set()
     assert prod.cloudflare.reached.is_set(), ended.output
     assert ended.status != 0
+    engine.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
     ended = prod.up()
