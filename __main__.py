@@ -12,7 +12,8 @@ settings = config.from_engine(pulumi.get_stack())
 products = list(settings.products.values())
 rds = settings.database if isinstance(settings.database, config.RdsDatabase) else None
 budget = connection_budget(settings)
-ca_bundle = config.ca_bundle(rds) if rds else ""
+database_authorities = config.ca_bundle(rds) if rds else None
+pooler_authorities = config.client_ca_bundle(settings.pgbouncer)
 
 for product in products:
     if product.readers:
@@ -22,7 +23,7 @@ secrets = GeneratedSecrets(
     "secrets",
     GeneratedSecretsArgs(
         admin=config.ADMIN,
-        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if rds else [])],
+        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if settings.kubernetes else [])],
         application_secrets=[config.APPLICATION_SECRETS[p.framework] for p in products if p.framework],
         rotations=settings.rotations,
         protect=settings.protect,
@@ -131,10 +132,10 @@ if settings.kubernetes:
 
     from components.kubeconfig import eks_kubeconfig
     from components.namespace import Namespace, NamespaceArgs
-    from components.network_flows import PGBOUNCER_PORT, SHARED_NAMESPACE, platform_flows
+    from components.network_flows import PGBOUNCER_PORT, POSTGRES_PORT, SHARED_NAMESPACE, platform_flows
     from components.pgbouncer import PgBouncer, PgBouncerArgs
     from components.service_env import ObjectStore, Server, ServiceEnvArgs, service_env
-    from components.service_identity import DATABASE_CA_KEY, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
+    from components.service_identity import DATABASE_CA_PATH, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
 
     on_eks = settings.aws if settings.kubernetes.context is None else None
     on_cluster = kubernetes.Provider(
@@ -152,6 +153,7 @@ if settings.kubernetes:
         products=products,
         edge_namespace=settings.kubernetes.edge_namespace,
         database_cidrs=cluster.database_cidrs if on_eks else settings.kubernetes.database_cidrs,
+        database_port=settings.local.database_port if settings.local else POSTGRES_PORT,
     )
     namespaces = {
         name: Namespace(
@@ -175,16 +177,21 @@ if settings.kubernetes:
         )
     pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)
 
-if settings.kubernetes and rds:
-    assert settings.media
+    if rds:
+        database = Server(host=server.address, port=server.port)
+    else:
+        assert settings.local
+        assert settings.kubernetes.database_host
+        database = Server(host=settings.kubernetes.database_host, port=settings.local.database_port)
     pgbouncer = PgBouncer(
         "pgbouncer",
         PgBouncerArgs(
             namespace=SHARED_NAMESPACE,
             settings=settings.pgbouncer,
             products=products,
-            server_host=server.address,
-            ca_bundle=ca_bundle,
+            server_host=database.host,
+            server_port=database.port,
+            ca_bundle=database_authorities,
             verifiers=secrets.verifiers,
             stats_password=secrets.passwords[config.STATS_USER],
             rotations=settings.rotations,
@@ -193,6 +200,12 @@ if settings.kubernetes and rds:
         # The roles first: a rotated password is on the server before the pooler serves with it.
         pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[SHARED_NAMESPACE], access]),
     )
+    pulumi.export("pgbouncer", pgbouncer.address)
+
+# --- what the services are told ---------------------------------------------------------------------------------------
+
+if settings.kubernetes and settings.media:
+    authorities = [bundle for bundle in (database_authorities, pooler_authorities) if bundle]
     payload_namespace = next((p.namespace for p in products if p.framework == "payload"), None)
     store = ObjectStore(
         endpoint=media.endpoint,
@@ -210,12 +223,13 @@ if settings.kubernetes and rds:
                 product=product,
                 database=config.DATABASE,
                 pooled=Server(host=f"pgbouncer.{SHARED_NAMESPACE}", port=PGBOUNCER_PORT),
-                direct=Server(host=server.address, port=server.port),
+                direct=database,
                 password=secrets.passwords[product.login_role],
                 application_secret=secrets.application[config.APPLICATION_SECRETS[product.framework]],
                 store=store if product.framework == "payload" else None,
                 cdn_base_url=f"https://{settings.media.domain}",
-                direct_ca_bundle=f"/etc/rds-ca/{DATABASE_CA_KEY}",
+                direct_ca_bundle=DATABASE_CA_PATH if database_authorities else None,
+                pooled_ca_bundle=DATABASE_CA_PATH if pooler_authorities else None,
                 payload_api_url=f"http://{PAYLOAD_SERVICE}:3000/api" if product.framework == "django" else None,
             )
         )
@@ -225,13 +239,12 @@ if settings.kubernetes and rds:
             ServiceIdentityArgs(
                 product=product,
                 env=service_envs[product.name],
-                ca_bundle=ca_bundle,
+                ca_bundle="\n".join(authorities) or None,
                 payload_namespace=payload_namespace if product.framework == "django" else None,
             ),
             # The pooler first: a client that knows the new password must find it there.
             pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[product.namespace], pgbouncer]),
         )
-    pulumi.export("pgbouncer", pgbouncer.address)
     pulumi.export("service_env", pulumi.Output.secret(service_envs))
 
 if rds:

@@ -58,6 +58,10 @@ def offline() -> Iterator[None]:
         _facts_required.reset(token)
 
 
+MEND = "\n      mend it: "
+"""Stands before the cure in the messages of a `SettingsError`."""
+
+
 class SettingsError(Exception):
     """The stack config is wrong. The message lists every error with its key, what is allowed and the cure."""
 
@@ -277,6 +281,9 @@ class PgBouncer(_Model):
     max_surge: Annotated[int, Field(ge=0, le=5)] = 0
     """Instances above `replicas` during a rollout; they count in the connection budget."""
     client_tls: bool = False
+    """Whether the pooler on the cluster takes TLS from its clients, and nothing else."""
+    client_ca_bundle: CaBundle | None = None
+    """File beside this one with the certificates of the CAs that sign PgBouncer's own; goes with clientTls."""
     image: ImageDigest | None = None
     exporter_image: ImageDigest | None = None
 
@@ -341,6 +348,8 @@ class Kubernetes(_Model):
     """Namespace of the ingress controller, the one place from which the edge reaches Payload and the API."""
     database_cidrs: tuple[Cidr, ...] = ()
     """Networks in which PostgreSQL listens, for the pods' egress policies, where no lookup from EKS tells them."""
+    database_host: HostName | None = None
+    """Where pods of kind or k3d reach the local PostgreSQL: a name, or an address on which it then listens too."""
     namespaces: dict[DnsLabel, Namespace]
 
 
@@ -353,9 +362,9 @@ class LocalState(_Model):
     database_port: Port
     pgbouncer_port: Port
     passwords: dict[str, SecretStr]
-    """By role: the admin and every login role."""
+    """By role: the admin, every login role and `STATS_USER`."""
     scram_verifiers: dict[str, SecretStr]
-    """By login role: `SCRAM-SHA-256$…` of its password, the same on the server and in PgBouncer's auth file."""
+    """By login role and `STATS_USER`: `SCRAM-SHA-256$…` of its password, the same on the server and in PgBouncer."""
     secrets: dict[str, SecretStr]
     """By env variable: PAYLOAD_SECRET and the like."""
 
@@ -423,8 +432,8 @@ def stack_config(stack: str) -> dict[str, Any]:
     known = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
     if stack not in known:
         raise SettingsError(
-            f"stack {_shown(stack)}: it has no config file; allowed: {', '.join(known)}\n"
-            f"      mend it: pulumi stack init --copy-config-from {known[0] if known else 'dev'} NAME"
+            f"stack {_shown(stack)}: it has no config file; allowed: {', '.join(known)}{MEND}"
+            f"pulumi stack init --copy-config-from {known[0] if known else 'dev'} NAME"
         )
     config = {**_project_defaults(), **_file_config(f"Pulumi.{stack}.yaml")}
     # `pulumi config set` writes a top-level true as "true".
@@ -455,8 +464,7 @@ def _file_config(name: str) -> dict[str, Any]:
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
             why = f"{error.problem}, line {error.problem_mark.line + 1}"
         raise SettingsError(
-            f"{name}: it cannot be read ({why}); allowed: YAML with a mapping under config\n"
-            f"      mend it: ${{EDITOR:-vi}} {name}"
+            f"{name}: it cannot be read ({why}); allowed: YAML with a mapping under config{MEND}${{EDITOR:-vi}} {name}"
         ) from error
 
 
@@ -495,14 +503,30 @@ def ca_bundle(database: RdsDatabase) -> str:
 
     Raises SettingsError when a deploy has no such file.
     """
-    path = ROOT / database.ca_bundle
+    return _certificates(
+        database.ca_bundle,
+        "nothing could verify the database's certificate",
+        f"curl --fail --output {database.ca_bundle} {RDS_AUTHORITIES}; commit it, it is public",
+    )
+
+
+def client_ca_bundle(pgbouncer: PgBouncer) -> str | None:
+    """The PEM certificates that PgBouncer's clients verify it with, as `ca_bundle`; None where they speak plaintext."""
+    if pgbouncer.client_ca_bundle is None:
+        return None
+    return _certificates(
+        pgbouncer.client_ca_bundle,
+        "nothing could verify PgBouncer's certificate",
+        f"copy the certificates of the CAs that sign it to {pgbouncer.client_ca_bundle}; commit it, they are public",
+    )
+
+
+def _certificates(file: str, otherwise: str, cure: str) -> str:
+    path = ROOT / file
     if path.is_file():
         return path.read_text()
     if _facts_required.get():
-        raise SettingsError(
-            f"{database.ca_bundle} is missing: nothing could verify the database's certificate\n"
-            f"      mend it: curl --fail --output {database.ca_bundle} {RDS_AUTHORITIES}; commit it, it is public"
-        )
+        raise SettingsError(f"{file} is missing: {otherwise}{MEND}{cure}")
     return KNOWN_AT_DEPLOY
 
 
@@ -593,12 +617,12 @@ def _stand_in_for_facts(raw: dict[str, Any]) -> None:
 
 def _placeholder_state(raw: dict[str, Any]) -> dict[str, Any]:
     """Stands in for the dev stack's state in the offline plan: PostgreSQL's and PgBouncer's usual ports, no secrets."""
-    roles = [f"{name}_user" for name in _mapping(raw, "products")]
+    roles = [STATS_USER, *(f"{name}_user" for name in _mapping(raw, "products"))]
     return {
         "databasePort": 5432,
         "pgbouncerPort": 6432,
         "passwords": dict.fromkeys([ADMIN, *roles], KNOWN_AT_DEPLOY),
-        "scramVerifiers": dict.fromkeys(roles, KNOWN_AT_DEPLOY),
+        "scramVerifiers": dict.fromkeys(roles, f"SCRAM-SHA-256${KNOWN_AT_DEPLOY}"),
         "secrets": dict.fromkeys(APPLICATION_SECRETS.values(), KNOWN_AT_DEPLOY),
     }
 
@@ -614,15 +638,8 @@ def _cross_field_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     yield from _production_problems(raw)
     yield from _rds_problems(raw)
     yield from _media_problems(raw)
-
-    namespaces = _mapping(raw, "kubernetes", "namespaces")
-    if namespaces:
-        for name, entry in products.items():
-            namespace = _at(entry, "namespace")
-            if isinstance(namespace, str) and namespace not in namespaces:
-                yield Problem(("products", name, "namespace"), "is not declared", _words(sorted(namespaces)))
-    if isinstance(_at(raw, "kubernetes", "namespaces"), dict) and "shared" not in namespaces:
-        yield Problem(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
+    yield from _kubernetes_problems(raw, products)
+    yield from _pooler_problems(raw)
 
     secrets = [ADMIN, STATS_USER, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
     for name in _mapping(raw, "rotations"):
@@ -694,9 +711,6 @@ def _production_problems(raw: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(("kubernetes",), "is missing", "the EKS cluster: only there can the database be reached", "edit")
     if raw.get("media") is None:
         yield Problem(("media",), "is missing", "the bucket and its CDN domain, which Payload's env names", "edit")
-    for image in ("image", "exporterImage"):
-        if _at(raw, "pgbouncer", image) is None:
-            yield Problem(("pgbouncer", image), "is missing", "an image by tag and digest in production")
 
 
 def _rds_problems(raw: dict[str, Any]) -> Iterator[Problem]:
@@ -746,11 +760,51 @@ def _media_problems(raw: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(("media", key), "is not used", "nothing, or credentials: given", "remove")
 
 
+def _kubernetes_problems(raw: dict[str, Any], products: dict[str, Any]) -> Iterator[Problem]:
+    kubernetes = _mapping(raw, "kubernetes")
+    namespaces = _mapping(raw, "kubernetes", "namespaces")
+    if namespaces:
+        for name, entry in products.items():
+            namespace = _at(entry, "namespace")
+            if isinstance(namespace, str) and namespace not in namespaces:
+                yield Problem(("products", name, "namespace"), "is not declared", _words(sorted(namespaces)))
+    if isinstance(kubernetes.get("namespaces"), dict) and "shared" not in namespaces:
+        yield Problem(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
+    match _at(raw, "database", "server"):
+        case "local" if isinstance(raw.get("kubernetes"), dict):
+            # Without a context it would be whichever kubectl happens to be at: production's, perhaps.
+            if kubernetes.get("context") is None:
+                yield Problem(("kubernetes", "context"), "is missing", "a kubeconfig context of kind or k3d")
+            if kubernetes.get("databaseHost") in (None, "0.0.0.0"):  # noqa: S104 (refused)
+                allowed = "where its pods reach this machine's PostgreSQL, such as host.docker.internal or 172.18.0.1"
+                wrong = "is missing" if kubernetes.get("databaseHost") is None else "is no address to connect to"
+                yield Problem(("kubernetes", "databaseHost"), wrong, allowed)
+            # A policy to no network at all would let everything through.
+            if not kubernetes.get("databaseCidrs"):
+                allowed = "the networks that databaseHost is in, such as [172.18.0.0/16]"
+                yield Problem(("kubernetes", "databaseCidrs"), "is missing", allowed, "edit")
+        case "rds" if kubernetes.get("databaseHost") is not None:
+            yield Problem(("kubernetes", "databaseHost"), "is not used", "nothing: RDS tells its own", "remove")
+
+
+def _pooler_problems(raw: dict[str, Any]) -> Iterator[Problem]:
+    pgbouncer = _mapping(raw, "pgbouncer")
+    if _at(raw, "database", "server") == "rds" or isinstance(raw.get("kubernetes"), dict):
+        for image in ("image", "exporterImage"):
+            if pgbouncer.get(image) is None:
+                yield Problem(("pgbouncer", image), "is missing", "an image by tag and digest, for its pods")
+    if pgbouncer.get("clientTls") is True and pgbouncer.get("clientCaBundle") is None:
+        allowed = "a file with the CAs that sign PgBouncer's certificate, with clientTls"
+        yield Problem(("pgbouncer", "clientCaBundle"), "is missing", allowed)
+    if pgbouncer.get("clientTls", False) is False and pgbouncer.get("clientCaBundle") is not None:
+        yield Problem(("pgbouncer", "clientCaBundle"), "is not used", "nothing, or clientTls: true", "remove")
+
+
 def _local_problems(raw: dict[str, Any], local: Any) -> Iterator[Problem]:
     if local is None:
         yield Problem(("local",), "is missing", "the local PostgreSQL's state, as make up writes it")
     products = _mapping(raw, "products")
-    logins = [f"{name}_user" for name in products]
+    logins = [STATS_USER, *(f"{name}_user" for name in products)]
     needed = {
         "passwords": [ADMIN, *logins],
         "scramVerifiers": logins,
@@ -925,7 +979,7 @@ def _message(stack: str, problems: Sequence[Problem]) -> str:
     # What `pulumi config set` would write to the stack's file takes the place of the project's whole mapping.
     in_project = {key for key, value in defaults.items() if isinstance(value, dict) and value and key not in own}
     blocks = {
-        f"  {where}: {problem.wrong}; allowed: {problem.allowed}\n      mend it: {cure}"
+        f"  {where}: {problem.wrong}; allowed: {problem.allowed}{MEND}{cure}"
         for problem in problems
         for where, cure in [_cure(problem, stack, in_project)]
     }

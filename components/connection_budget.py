@@ -124,9 +124,9 @@ def connection_budget(settings: Settings) -> Budget:
             raise refusal(settings.stack, [unknown])
         source, maximum = f"planned for {database.instance_class}", planned_max_connections(database.instance_class)
 
-    # A local pooler is stopped before it is started anew.
-    local = isinstance(database, LocalDatabase)
-    instances = settings.pgbouncer.replicas if local else instances_at_worst(settings.pgbouncer)
+    # The local pooler is one, and is stopped before it is started anew; a developer's cluster has its own besides.
+    instances = 1 if isinstance(database, LocalDatabase) else 0
+    instances += instances_at_worst(settings.pgbouncer) if settings.kubernetes else 0
     budget = Budget(
         source=source,
         max_connections=maximum,

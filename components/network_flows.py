@@ -94,9 +94,13 @@ class Flow:
 
 
 def platform_flows(
-    *, products: Iterable[Product], edge_namespace: str, database_cidrs: pulumi.Input[Sequence[str]]
+    *,
+    products: Iterable[Product],
+    edge_namespace: str,
+    database_cidrs: pulumi.Input[Sequence[str]],
+    database_port: int = POSTGRES_PORT,
 ) -> tuple[Flow, ...]:
-    """The table. `database_cidrs`: the networks in which RDS listens (the private subnets'), IPv4.
+    """The table. `database_cidrs`: the networks in which PostgreSQL listens (RDS: the private subnets'), IPv4.
 
     Products without a namespace have no pods and so no flow.
     """
@@ -128,12 +132,12 @@ def platform_flows(
         flows += [
             Flow(name=f"{namespace}-to-pgbouncer", source=here, destination=pgbouncer, port=PGBOUNCER_PORT),
             Flow(
-                name=f"{namespace}-migrations-to-database", source=migrations, destination=database, port=POSTGRES_PORT
+                name=f"{namespace}-migrations-to-database", source=migrations, destination=database, port=database_port
             ),
             Flow(name=f"metrics-of-{namespace}", source=monitoring, destination=here, port=APPLICATION_METRICS_PORT),
         ]
     flows += [
-        Flow(name="pgbouncer-to-database", source=pgbouncer, destination=database, port=POSTGRES_PORT),
+        Flow(name="pgbouncer-to-database", source=pgbouncer, destination=database, port=database_port),
         Flow(name="metrics-of-pgbouncer", source=monitoring, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
         Flow(name="metrics-of-redis", source=monitoring, destination=redis, port=REDIS_METRICS_PORT),
     ]

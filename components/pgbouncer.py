@@ -22,7 +22,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
-from components.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT
+from components.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT, POSTGRES_PORT
 from components.pgbouncer_ini import (
     CLIENT_IDLE_TIMEOUT_SECONDS,
     ClientTls,
@@ -64,8 +64,9 @@ class PgBouncerArgs:
     products: Sequence[Product]
     server_host: pulumi.Input[str]
     """Host name of the database server, as its certificate says it."""
-    ca_bundle: pulumi.Input[str]
-    """PEM certificates of the CAs that sign the database server's."""
+    server_port: pulumi.Input[int] = POSTGRES_PORT
+    ca_bundle: pulumi.Input[str] | None
+    """PEM certificates of the CAs that sign the database server's; None for a developer's own, which speaks no TLS."""
     verifiers: Mapping[str, pulumi.Input[str]]
     """By role, every login role and `STATS_USER`: the SCRAM verifier that the server holds too."""
     stats_password: pulumi.Input[str]
@@ -131,10 +132,12 @@ class PgBouncer(pulumi.ComponentResource):
         self._args = args
         own = pulumi.ResourceOptions(parent=self)
 
-        ini = pulumi.Output.from_input(args.server_host).apply(self._ini)
+        ini = pulumi.Output.all(args.server_host, args.server_port).apply(lambda server: self._ini(*server))
         config = ConfigMap(f"{name}-config", metadata=self._metadata(SERVICE), data={_INI: ini}, opts=own)
-        authorities = ConfigMap(
-            f"{name}-ca", metadata=self._metadata("rds-ca"), data={_CA_FILE: args.ca_bundle}, opts=own
+        authorities = (
+            ConfigMap(f"{name}-ca", metadata=self._metadata("rds-ca"), data={_CA_FILE: args.ca_bundle}, opts=own)
+            if args.ca_bundle is not None
+            else None
         )
         secret = Secret(
             f"{name}-auth",
@@ -168,7 +171,7 @@ class PgBouncer(pulumi.ComponentResource):
             spec=self._deployment(drain, ini),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[config, authorities, secret, account, priority],
+                depends_on=[config, *([authorities] if authorities else []), secret, account, priority],
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
             ),
         )
@@ -204,17 +207,19 @@ class PgBouncer(pulumi.ComponentResource):
             metadata["annotations"] = annotations
         return metadata
 
-    def _ini(self, server_host: str) -> str:
+    def _ini(self, server_host: str, server_port: float) -> str:
         settings = self._args.settings
         return PgBouncerIni(
             version=image_version(settings.image or KNOWN_AT_DEPLOY)[:2],
             server_host=server_host,
+            # The engine's numbers are floats.
+            server_port=int(server_port),
             listen_address="0.0.0.0",  # noqa: S104 (its pod's address; network policies decide who reaches it)
             listen_port=PGBOUNCER_PORT,
             products=self._args.products,
             max_client_connections=settings.max_client_connections,
             auth_file_path=f"{_AUTH}/{_USERLIST}",
-            server_tls=ServerTls(ca_path=f"{_CA}/{_CA_FILE}"),
+            server_tls=ServerTls(ca_path=f"{_CA}/{_CA_FILE}") if self._args.ca_bundle is not None else None,
             client_tls=ClientTls(certificate_path=f"{_TLS}/tls.crt", key_path=f"{_TLS}/tls.key")
             if settings.client_tls
             else None,
@@ -263,7 +268,6 @@ class PgBouncer(pulumi.ComponentResource):
         settings = self._args.settings
         volumes: list[VolumeArgsDict] = [
             {"name": "config", "config_map": {"name": SERVICE}},
-            {"name": "ca", "config_map": {"name": "rds-ca"}},
             {
                 "name": "auth",
                 "secret": {
@@ -274,7 +278,10 @@ class PgBouncer(pulumi.ComponentResource):
             },
             {"name": "tmp", "empty_dir": {"medium": "Memory", "size_limit": "16Mi"}},
         ]
-        mounts = [("config", _CONFIG, True), ("ca", _CA, True), ("auth", _AUTH, True), ("tmp", "/tmp", False)]  # noqa: S108
+        mounts = [("config", _CONFIG, True), ("auth", _AUTH, True), ("tmp", "/tmp", False)]  # noqa: S108
+        if self._args.ca_bundle is not None:
+            volumes.insert(1, {"name": "ca", "config_map": {"name": "rds-ca"}})
+            mounts.insert(1, ("ca", _CA, True))
         if settings.client_tls:
             volumes.append({"name": "tls", "secret": {"secret_name": CLIENT_TLS_SECRET, "default_mode": 0o440}})
             mounts.append(("tls", _TLS, True))

@@ -58,7 +58,7 @@ class PgBouncerIni:
     max_client_connections: int
     auth_file_path: str
     server_tls: ServerTls | None
-    """None: plaintext, for a server on the same machine."""
+    """None: plaintext, for a developer's own server."""
     client_tls: ClientTls | None = None
     stats_user: bool = False
     """Whether `STATS_USER` may log in to the admin console; its verifier then belongs in the auth file."""
@@ -144,7 +144,7 @@ class PgBouncerIni:
 
     def _tls(self) -> list[str]:
         if self.server_tls is None:
-            lines = [";; The server is on this machine.", "server_tls_sslmode = disable"]
+            lines = [";; The server is a developer's own and speaks no TLS.", "server_tls_sslmode = disable"]
         else:
             lines = [
                 f"server_tls_sslmode = {self.server_tls.mode}",

@@ -64,10 +64,15 @@ class ServiceEnvArgs:
     direct_ca_bundle: str | None = None
     """Path, where the service runs, of the CA certificates that verify the direct server's; no TLS without."""
     pooled_ca_bundle: str | None = None
-    """The same for PgBouncer; no TLS without."""
+    """The same for PgBouncer; no TLS without. The same file as the other: Node takes one."""
     payload_api_url: str | None = None
     """Required for Django: http://payload:3000/api in the cluster."""
     redis_url: pulumi.Input[str] | None = None
+
+    @property
+    def ca_bundle(self) -> str | None:
+        """The file of both."""
+        return self.direct_ca_bundle or self.pooled_ca_bundle
 
     def __post_init__(self) -> None:
         if self.product.framework is None:
@@ -78,6 +83,8 @@ class ServiceEnvArgs:
             raise pulumi.InputPropertyError("store", "Payload keeps its media in an S3-compatible store")
         if self.product.framework == "django" and self.payload_api_url is None:
             raise pulumi.InputPropertyError("payload_api_url", "Django reads Payload's content there")
+        if self.pooled_ca_bundle not in (None, self.ca_bundle):
+            raise pulumi.InputPropertyError("pooled_ca_bundle", f"is another file than {self.ca_bundle}")
 
 
 def service_env(args: ServiceEnvArgs) -> list[EnvEntry]:
@@ -104,9 +111,8 @@ def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     yield _secret(
         "DATABASE_URI_DIRECT", _url(args, args.direct, {**schema, **_node_tls(args.direct_ca_bundle)}), optional=True
     )
-    bundle = args.direct_ca_bundle or args.pooled_ca_bundle
-    if bundle:
-        yield _plain("NODE_EXTRA_CA_CERTS", bundle, optional=True)
+    if args.ca_bundle:
+        yield _plain("NODE_EXTRA_CA_CERTS", args.ca_bundle, optional=True)
     # Newer AWS SDKs send checksums that R2 does not take on every call.
     yield _plain("AWS_REQUEST_CHECKSUM_CALCULATION", "WHEN_REQUIRED", optional=True)
     yield _plain("AWS_RESPONSE_CHECKSUM_VALIDATION", "WHEN_REQUIRED", optional=True)
@@ -128,9 +134,11 @@ def _django(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     yield _plain("DISABLE_SERVER_SIDE_CURSORS", "true")
     yield _plain("PAYLOAD_API_URL", args.payload_api_url)
     yield _secret("DATABASE_URL_DIRECT", _url(args, args.direct, _libpq_tls(args.direct_ca_bundle)), optional=True)
-    bundle = args.direct_ca_bundle or args.pooled_ca_bundle
-    if bundle:
-        yield _plain("DATABASE_SSLROOTCERT", bundle, optional=True)
+    if args.pooled_ca_bundle:
+        # What DATABASE_HOST takes: the seed's keys name the pooled server.
+        yield _plain("DATABASE_SSLMODE", VERIFIED, optional=True)
+    if args.ca_bundle:
+        yield _plain("DATABASE_SSLROOTCERT", args.ca_bundle, optional=True)
     if args.redis_url is not None:
         yield _secret("REDIS_URL", args.redis_url, optional=True)
     if args.cdn_base_url:

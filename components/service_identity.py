@@ -12,9 +12,11 @@ from settings import Product
 PAYLOAD_SERVICE = "payload"
 """The host name that the Django client calls: http://payload:3000/api."""
 
-DATABASE_CA = "rds-ca"
-"""ConfigMap with the CAs of the database server, for what connects past the pooler."""
-DATABASE_CA_KEY = "rds-ca.pem"
+DATABASE_CA = "database-ca"
+"""ConfigMap with the CAs that sign the certificates of the database server and of the pooler."""
+_DATABASE_CA_KEY = "ca.pem"
+DATABASE_CA_PATH = f"/etc/{DATABASE_CA}/{_DATABASE_CA_KEY}"
+"""Where the service's pods find them: the ConfigMap is to be mounted on that folder."""
 
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 """On Services whose pods another repository rolls out: the provider would wait for endpoints that are not its own."""
@@ -44,8 +46,8 @@ class ServiceIdentityArgs:
     product: Product
     env: Mapping[str, pulumi.Input[str]]
     """Its own env contract and nobody else's. Every value is taken as secret."""
-    ca_bundle: pulumi.Input[str]
-    """PEM certificates of the CAs that sign the database server's."""
+    ca_bundle: pulumi.Input[str] | None
+    """PEM certificates of the CAs that sign the servers'; None where they speak no TLS."""
     payload_namespace: str | None
     """Where Payload runs, when this is another service that calls it; None otherwise."""
 
@@ -96,12 +98,13 @@ class ServiceIdentity(pulumi.ComponentResource):
             string_data=dict(args.env),
             opts=own,
         )
-        ConfigMap(
-            f"{name}-database-ca",
-            metadata={"name": DATABASE_CA, "namespace": namespace},
-            data={DATABASE_CA_KEY: args.ca_bundle},
-            opts=own,
-        )
+        if args.ca_bundle is not None:
+            ConfigMap(
+                f"{name}-database-ca",
+                metadata={"name": DATABASE_CA, "namespace": namespace},
+                data={_DATABASE_CA_KEY: args.ca_bundle},
+                opts=own,
+            )
         Service(
             f"{name}-service",
             metadata={"name": workload.service, "namespace": namespace, "annotations": SKIP_AWAIT},

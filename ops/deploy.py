@@ -19,7 +19,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, NamedTuple
@@ -171,8 +171,10 @@ def check(stack: str, *, database: bool) -> Findings:
     backend = None if stack == "dev" else backend_problem(stack, os.environ)
     if stack != "dev":
         _add(found, backend, secrets_problem(stack, _stack_file(stack), os.environ.get("PULUMI_BACKEND_URL", "")))
+    providers: tuple[str, ...] = ()
     try:
         told = settings.of_stack(stack)
+        providers = engines.providers(told)
     except SettingsError as error:
         _add(
             found,
@@ -181,7 +183,7 @@ def check(stack: str, *, database: bool) -> Findings:
     else:
         _cloud(found, told, database=database)
     if backend is None:
-        _state(found, stack)
+        _state(found, stack, providers)
     found.facts.append(("code", code()))
     return found
 
@@ -214,9 +216,9 @@ def _cloud(found: Findings, told: Settings, *, database: bool) -> None:
         _add(found, problem)
 
 
-def _state(found: Findings, stack: str) -> None:
+def _state(found: Findings, stack: str, providers: Sequence[str]) -> None:
     try:
-        engine = engines.find(stack, settings.ROOT)
+        engine = engines.find(stack, settings.ROOT, providers=providers)
         found.facts.append(("state", _shown(engine.environment().get("PULUMI_BACKEND_URL", ""))))
         if engine.local:
             engine.select()
@@ -287,13 +289,15 @@ def cloudflare_problem(told: Settings, environment: Mapping[str, str]) -> Proble
 
 
 def authorities_problem(told: Settings) -> Problem | None:
-    """PgBouncer, the provider and `verify` know RDS's certificate by a file that AWS publishes."""
-    if not isinstance(told.database, RdsDatabase) or (settings.ROOT / told.database.ca_bundle).exists():
-        return None
-    return Problem(
-        f"{told.database.ca_bundle} is missing: nothing could verify the database's certificate",
-        f"curl --fail --output {told.database.ca_bundle} {settings.RDS_AUTHORITIES}; commit it, it is public",
-    )
+    """The certificates that servers are verified with are files beside the program."""
+    try:
+        if isinstance(told.database, RdsDatabase):
+            settings.ca_bundle(told.database)
+        settings.client_ca_bundle(told.pgbouncer)
+    except settings.SettingsError as missing:
+        what, _, cure = str(missing).partition(settings.MEND)
+        return Problem(what, cure)
+    return None
 
 
 def account_problem(account_id: str) -> Problem | None:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Engine:
             environment["PATH"] = f"{Path(self.command).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
         if self.local:
             environment |= dev_environment(self.root)
-            # The dev stack needs one provider, which `find` made sure of; the program's others are large.
+            # `find` made sure of what the stack needs; the program's other providers are large.
             environment["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] = "true"
         return environment
 
@@ -243,17 +243,23 @@ def dev_environment(root: Path = settings.ROOT) -> dict[str, str]:
     }
 
 
-def find(stack: str = "dev", root: Path = settings.ROOT) -> Engine:
+def providers(told: settings.Settings) -> tuple[str, ...]:
+    """Names of the providers that a local stack needs."""
+    beyond = {"kubernetes": told.kubernetes, "cloudflare": told.media}
+    return ("postgresql", *(name for name, declared in beyond.items() if declared))
+
+
+def find(stack: str = "dev", root: Path = settings.ROOT, *, providers: Sequence[str] = ("postgresql",)) -> Engine:
     """The engine: `pulumi` on PATH, else one that the official installer puts into the ignored folder.
 
-    For dev its postgresql provider is made sure of, too. Raises NoEngineError before anything else is touched.
+    For dev its providers are made sure of, too. Raises NoEngineError before anything else is touched.
     """
     if os.environ.get(SWITCH, "").lower() == "off":
         raise NoEngineError(f"{SWITCH}=off")
     command = shutil.which("pulumi") or _installed(root)
     engine = Engine(command, stack, root)
-    if engine.local:
-        _ensure_provider(engine)
+    for provider in providers if engine.local else ():
+        _ensure_provider(engine, provider)
     return engine
 
 
@@ -274,18 +280,18 @@ def _installed(root: Path) -> str:
     return str(command)
 
 
-def _ensure_provider(engine: Engine) -> None:
-    if shutil.which("pulumi-resource-postgresql", path=engine.environment()["PATH"]):
+def _ensure_provider(engine: Engine, name: str) -> None:
+    if shutil.which(f"pulumi-resource-{name}", path=engine.environment()["PATH"]):
         return
-    version = importlib.metadata.version("pulumi-postgresql")
+    version = importlib.metadata.version(f"pulumi-{name}")
     plugins = json.loads(engine._query("plugin", "ls", "--json"))
-    if any(p["name"] == "postgresql" and (p.get("version") or "").lstrip("v") == version for p in plugins):
+    if any(p["name"] == name and (p.get("version") or "").lstrip("v") == version for p in plugins):
         return
-    print(f"installing the postgresql provider {version}")
+    print(f"installing the {name} provider {version}")
     _install(
-        [engine.command, "--non-interactive", "plugin", "install", "resource", "postgresql", version],
+        [engine.command, "--non-interactive", "plugin", "install", "resource", name, version],
         _PLUGIN_SECONDS,
-        f"the engine's postgresql provider {version} can not be had",
+        f"the engine's {name} provider {version} can not be had",
         env=engine.environment(),
     )
 

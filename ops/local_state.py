@@ -14,7 +14,7 @@ from typing import Any
 
 import settings
 from components.scram import scram_verifier
-from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, Product, Settings, SettingsError
+from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, STATS_USER, Product, Settings, SettingsError
 
 FOLDER = (ROOT / LOCAL_STATE).parent
 """The ignored folder of this checkout. Every function takes another one, for tests."""
@@ -65,7 +65,7 @@ def ensure(products: Iterable[Product], directory: Path = FOLDER) -> None:
 
 
 def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:
-    logins = [product.login_role for product in products]
+    logins = [STATS_USER, *(product.login_role for product in products)]
     wanted_secrets = [APPLICATION_SECRETS[product.framework] for product in products if product.framework]
     passwords = _with(before.get("passwords", {}), [ADMIN, *logins], lambda _: password())
     database_port = before.get("databasePort") or free_port(_USUAL_DATABASE_PORT)

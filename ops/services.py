@@ -12,6 +12,7 @@ import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ SUPERUSER = "postgres"
 """The bootstrap superuser: no password, let in through the local socket alone and only who runs the server."""
 
 COMPOSE_FILE = ROOT / "local" / "compose.yaml"
+COMPOSE_CLUSTER_FILE = ROOT / "local" / "compose.cluster.yaml"
+"""Read besides where pods reach PostgreSQL on an address of this machine."""
 BOOTSTRAP_SQL = ROOT / "local" / "bootstrap.sql"
 COMPOSE_PGBOUNCER_VERSION = (1, 25)
 """Of the image in compose.yaml."""
@@ -205,7 +208,7 @@ class _Native:
         binaries = self.require(say)
         self._make_room()
         actions = [
-            *self._start_postgresql(binaries, database, state),
+            *self._start_postgresql(binaries, database, state, cluster_address(settings)),
             *self._start_pgbouncer(binaries, settings, state),
         ]
         return Running(
@@ -274,12 +277,15 @@ class _Native:
 
     # PostgreSQL
 
-    def _start_postgresql(self, binaries: Binaries, database: LocalDatabase, state: LocalState) -> list[str]:
+    def _start_postgresql(
+        self, binaries: Binaries, database: LocalDatabase, state: LocalState, address: str | None
+    ) -> list[str]:
         actions = []
         if not self._data.exists():
             self._create_cluster(binaries, state)
             actions.append(f"PostgreSQL: new cluster in {self._data}")
-        changed = self._write(self._data / "postgresql.conf", self._postgresql_conf(database, state))
+        changed = self._write(self._data / "postgresql.conf", self._postgresql_conf(database, state, address))
+        changed |= self._write(self._data / "pg_hba.conf", _PG_HBA + (_PG_HBA_CLUSTER if address else ""))
         pid = self._postgresql_pid()
         if pid and changed:
             _end(pid, lambda: self._postgresql_pid() == pid, (signal.SIGINT, signal.SIGQUIT))
@@ -342,13 +348,12 @@ class _Native:
         owner = pwd.getpwuid(os.geteuid()) if self._user is None else self._user
         peers = sorted({owner.pw_name, pwd.getpwuid(os.geteuid()).pw_name})
         self._write(unfinished / "pg_ident.conf", "".join(f"superuser {name} {SUPERUSER}\n" for name in peers))
-        self._write(unfinished / "pg_hba.conf", _PG_HBA)
         unfinished.rename(self._data)
 
-    def _postgresql_conf(self, database: LocalDatabase, state: LocalState) -> str:
+    def _postgresql_conf(self, database: LocalDatabase, state: LocalState, address: str | None) -> str:
         socket_directory = self._socket_directory()
         values: Mapping[str, str | int] = {
-            "listen_addresses": f"'{HOST}'",
+            "listen_addresses": f"'{HOST}{f',{address}' if address else ''}'",
             "port": state.database_port,
             "unix_socket_directories": f"'{socket_directory or ''}'",
             "max_connections": database.max_connections,
@@ -463,6 +468,32 @@ local all {SUPERUSER} peer map=superuser
 host  all {SUPERUSER} all reject
 host  all all {HOST}/32 scram-sha-256
 """
+
+
+_PG_HBA_CLUSTER = f"""\
+# PgBouncer's and migrations' pods on a local cluster, from whatever address its network gives them.
+host  all {ADMIN} all reject
+host  {DATABASE} all all scram-sha-256
+"""
+
+
+def cluster_address(settings: Settings) -> str | None:
+    """Where PostgreSQL listens besides loopback, for a local cluster's pods: kubernetes.databaseHost, an address.
+
+    None for a name, such as host.docker.internal: that is the container engine's own way to this machine's loopback
+    address. Raises ServicesError where this machine has no such address.
+    """
+    host = settings.kubernetes.database_host if settings.kubernetes else None
+    if host is None or host == HOST or not re.fullmatch(r"[\d.]+", host):
+        return None
+    try:
+        with socket.create_server((host, 0)):
+            return host
+    except OSError as error:
+        raise ServicesError(
+            f"PostgreSQL can not listen on kubernetes.databaseHost {host} ({error.strerror}); allowed: an address of"
+            " this machine in the cluster's network (docker network inspect kind), or a name: host.docker.internal"
+        ) from None
 
 
 def admin_verifier(state: LocalState) -> str:
@@ -775,12 +806,16 @@ class _Compose:
         self, settings: Settings, state: LocalState, database: LocalDatabase, say: Callable[[str], None]
     ) -> Running:
         environment = compose_environment(settings, state, database, self._extras(state))
+        files = [COMPOSE_FILE]
+        if address := cluster_address(settings):
+            files.append(COMPOSE_CLUSTER_FILE)
+            environment["CLUSTER_ADDRESS"] = address
         before = self._containers()
         say("starting PostgreSQL 15 and PgBouncer in containers (the first time their images are fetched)")
         wait = ["up", "--detach", "--wait", "--wait-timeout", "180"]
-        self._run([*wait, "postgres", "pgbouncer"], environment)
+        self._run([*wait, "postgres", "pgbouncer"], environment, files=files)
         notes = [f"Valkey: {HOST}:{environment['VALKEY_PORT']}; S3: http://{HOST}:{environment['S3_PORT']}"]
-        if self._run([*wait, "valkey", "s3"], environment, check=False).returncode != 0:
+        if self._run([*wait, "valkey", "s3"], environment, files=files, check=False).returncode != 0:
             # The platform's own part does not need them.
             notes = ["Valkey and the S3 store did not start; see the containers' logs"]
         require_admin(state, f"the containers' volume {self._project}_postgres", self._directory)
@@ -829,11 +864,16 @@ class _Compose:
         return set(self._run(["ps", "--quiet"], {}).stdout.split())
 
     def _run(
-        self, words: list[str], environment: Mapping[str, str], *, check: bool = True
+        self,
+        words: list[str],
+        environment: Mapping[str, str],
+        *,
+        files: Sequence[Path] = (COMPOSE_FILE,),
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         command = self.require(print)
         result = subprocess.run(
-            [*command, "--file", str(COMPOSE_FILE), "--project-name", self._project, *words],
+            [*command, *(word for file in files for word in ("--file", file)), "--project-name", self._project, *words],
             env={**os.environ, **environment},
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ import psycopg
 
 from ops import engine, env_files, local_state, recorder, services, sql, verify
 from ops.local_state import FOLDER
-from settings import ADMIN, DATABASE, ROOT, LocalState
+from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
 
 WIPE = "make down WIPE=1, then make up"
 
@@ -66,7 +66,7 @@ def _up(stack: str) -> int:
     _say(*running.actions, *running.notes)
 
     with closing(_admin(told.local, running)) as connection:
-        by, changes = _build(stack, told.local, connection)
+        by, changes = _build(told, told.local, connection)
     if changes:
         # Its server sessions began with what their roles were set to before.
         services.stop_pooler()
@@ -95,11 +95,11 @@ def _admin(state: LocalState, running: services.Running) -> psycopg.Connection[A
     )
 
 
-def _build(stack: str, state: LocalState, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
+def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
     """Schemas, roles and grants: how they were built, and what changed."""
     how = sql.built(connection)
-    found = _engine(stack, how)
-    recording = recorder.record_stack(stack)
+    found = _engine(told, how)
+    recording = recorder.record_stack(told.stack)
     if found is None:
         verifiers = {role: secret.get_secret_value() for role, secret in state.scram_verifiers.items()}
         created = sql.apply(connection, recording, verifiers)
@@ -116,16 +116,22 @@ def _build(stack: str, state: LocalState, connection: psycopg.Connection[Any]) -
     return "pulumi", [f"{count} resources: {what}" for what, count in _differences(changes).items()]
 
 
-def _engine(stack: str, how: str | None) -> engine.Engine | None:
+def _engine(told: Settings, how: str | None) -> engine.Engine | None:
+    beyond = " and ".join(name for name in ("kubernetes", "media") if getattr(told, name))
+    only = f"the stack declares {beyond}, which takes a Pulumi engine; "
     if how not in (None, sql.ENGINE_MARK):
+        if beyond:
+            raise engine.EngineError(f"{only}this database was {how}; with an engine, run: {WIPE}")
         return None
     try:
-        return engine.find(stack)
+        return engine.find(told.stack, providers=engine.providers(told))
     except engine.NoEngineError as reason:
         if how == sql.ENGINE_MARK:
             raise engine.EngineError(
                 f"pulumi manages this database, and it can not be had ({reason}); bring it back, or run: {WIPE}"
             ) from reason
+        if beyond:
+            raise engine.EngineError(f"{only}{reason}") from reason
         _say(f"no Pulumi engine ({reason}): the database is built from the plan's SQL, with the same result")
         return None
 

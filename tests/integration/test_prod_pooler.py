@@ -11,11 +11,9 @@ clients (`client_idle_timeout`, 1.24), SIGTERM that waits for clients (1.23), an
 
 import os
 import re
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,16 +23,18 @@ from unittest.mock import patch
 import psycopg
 import pytest
 from psycopg import ClientCursor, sql
+from psycopg.conninfo import make_conninfo
 
-import settings
 from components.pgbouncer_ini import ClientTls, PgBouncerIni, ServerTls, auth_file
 from components.scram import scram_verifier
-from ops import local_state, manifests, services
-from ops.recorder import record_stack
+from components.service_env import Server, ServiceEnvArgs, service_env
+from ops import local_state, services
 from settings import ADMIN, DATABASE, STATS_USER
+from tests.configs import WITH_CLIENT_TLS
 from tests.integration import tls
 from tests.integration.built import built_platform
 from tests.integration.conftest import Platform
+from tests.integration.pooler import Pooler, declared_ini, running_pooler
 
 HOST = "localhost"
 """The database server's name, in its certificate and in the ini; it is 127.0.0.1."""
@@ -66,21 +66,7 @@ Keys = dict[tuple[str, ...], str]
 @cache
 def prod_ini(*, client_tls: bool = False) -> PgBouncerIni:
     """What the prod stack renders into its ConfigMap."""
-    made: list[PgBouncerIni] = []
-
-    def keep(**values: Any) -> PgBouncerIni:
-        made.append(PgBouncerIni(**values))
-        return made[-1]
-
-    config = settings.stack_config("prod")
-    section = {"lightwave:pgbouncer": {**config["lightwave:pgbouncer"], "clientTls": client_tls}}
-    with patch("components.pgbouncer.PgBouncerIni", keep):
-        recording = record_stack("prod", overrides=section)
-    with settings.offline():
-        told = settings.load("prod", config | section)
-    (ini,) = made
-    assert ini.render() == manifests.pgbouncer_ini(recording, told)
-    return ini
+    return declared_ini("prod", pgbouncer=WITH_CLIENT_TLS if client_tls else {})
 
 
 def parsed(text: str) -> Keys:
@@ -95,41 +81,6 @@ def parsed(text: str) -> Keys:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pooler:
-    """A PgBouncer that runs."""
-
-    port: int
-    log_path: Path
-    passwords: Mapping[str, str]
-
-    def connect(self, role: str, **options: Any) -> psycopg.Connection:
-        """A connection with the role's password, for which libpq insists on SCRAM; `options` win."""
-        given: dict[str, Any] = {
-            "host": HOST,
-            "port": self.port,
-            "dbname": DATABASE,
-            "user": role,
-            "password": self.passwords.get(role, "unknown"),
-            "sslmode": "disable",
-            "require_auth": "scram-sha-256",
-            "connect_timeout": 20,
-            "prepare_threshold": None,
-            "autocommit": True,
-        }
-        return psycopg.connect(**(given | options))
-
-    def refusal(self, role: str, **options: Any) -> str:
-        """What a client hears that is not let in."""
-        with pytest.raises(psycopg.OperationalError) as refused:
-            self.connect(role, **options).close()
-        return str(refused.value)
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
     """A database with every product's schema and role, and what PgBouncer needs to stand before it."""
 
@@ -140,6 +91,9 @@ class Site:
     authority: tls.Authority
     leaf: tls.Leaf
     """The database's certificate, signed by the authority for `HOST`."""
+    own_authority: tls.Authority
+    own_leaf: tls.Leaf
+    """PgBouncer's certificate, signed by another authority."""
     passwords: Mapping[str, str]
 
     def localized(self, ini: PgBouncerIni, **changes: Any) -> PgBouncerIni:
@@ -153,35 +107,12 @@ class Site:
             "auth_file_path": str(self.folder / "userlist.txt"),
             "server_tls": ini.server_tls and replace(ini.server_tls, ca_path=str(self.authority.certificate)),
             "client_tls": ini.client_tls
-            and ClientTls(certificate_path=str(self.leaf.certificate), key_path=str(self.leaf.key)),
+            and ClientTls(certificate_path=str(self.own_leaf.certificate), key_path=str(self.own_leaf.key)),
         }
         return replace(ini, **(local | changes))
 
-    @contextmanager
-    def pooler(self, ini: PgBouncerIni) -> Iterator[Pooler]:
-        """PgBouncer in the foreground, as in its image, run by who runs PostgreSQL: it refuses to be root."""
-        owner = self.folder.stat()
-        config, log = self.folder / f"{ini.listen_port}.ini", self.folder / f"{ini.listen_port}.log"
-        config.write_text(ini.render())
-        user: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [self.binaries.pgbouncer, config],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                **(user if os.geteuid() == 0 else {}),
-            )
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while local_state.port_is_free(ini.listen_port):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.02)
-            yield Pooler(port=ini.listen_port, log_path=log, passwords=self.passwords)
-        finally:
-            process.kill()
-            process.wait(START_SECONDS)
+    def pooler(self, ini: PgBouncerIni) -> AbstractContextManager[Pooler]:
+        return running_pooler(ini, self.binaries.pgbouncer, self.folder, self.passwords)
 
     def log_of_refused_clients(self, ini: PgBouncerIni) -> str:
         """What PgBouncer says when it can serve nobody; each client hears an error."""
@@ -213,6 +144,8 @@ def site() -> Iterator[Site]:
         os.chown(folder, owner.st_uid, owner.st_gid)
         authority = tls.authority(folder / "ca")
         leaf = authority.issue(HOST, folder, owner=owner)
+        own_authority = tls.authority(folder / "own-ca")
+        own_leaf = own_authority.issue(HOST, folder / "own-ca", owner=owner)
         tls.serve_tls(platform.running, leaf)
         verifiers = {role: scram_verifier(password, os.urandom(16)) for role, password in CHOSEN_PASSWORDS.items()}
         with closing(platform.superuser()) as connection:
@@ -233,6 +166,8 @@ def site() -> Iterator[Site]:
             folder=folder,
             authority=authority,
             leaf=leaf,
+            own_authority=own_authority,
+            own_leaf=own_leaf,
             passwords=passwords | CHOSEN_PASSWORDS,
         )
 
@@ -362,11 +297,41 @@ def test_a_pooler_without_tls_is_not_let_in(site: Site) -> None:
 
 
 def test_clients_are_served_over_verified_tls(site: Site, tls_pooler: Pooler) -> None:
-    verified = {"sslmode": "verify-full", "sslrootcert": str(site.authority.certificate)}
+    verified = {"host": HOST, "sslmode": "verify-full", "sslrootcert": str(site.own_authority.certificate)}
     for role in ROLES:
         with closing(tls_pooler.connect(role, **verified)) as connection:
             assert connection.pgconn.ssl_in_use
             assert connection.execute("SELECT current_user").fetchone() == (role,)
+
+
+def test_a_service_verifies_both_servers_with_one_file(site: Site, tls_pooler: Pooler) -> None:
+    """Django's own URLs, as its Secret holds them; the file is the ConfigMap's beside it."""
+    bundle = site.folder / "ca.pem"
+    bundle.write_text("\n".join(ca.certificate.read_text() for ca in (site.authority, site.own_authority)))
+    django = site.platform.settings.products["django"]
+    entries = service_env(
+        ServiceEnvArgs(
+            product=django,
+            database=DATABASE,
+            pooled=Server(host=HOST, port=tls_pooler.port),
+            direct=Server(host=HOST, port=site.platform.running.database_port),
+            password=site.passwords[django.login_role],
+            application_secret="unused",
+            direct_ca_bundle=str(bundle),
+            pooled_ca_bundle=str(bundle),
+            payload_api_url="http://payload:3000/api",
+        )
+    )
+    env = {entry.name: str(entry.value) for entry in entries}
+    keywords = {key: env[f"DATABASE_{key.upper()}"] for key in ("host", "port", "user", "password", "sslmode")}
+    keywords |= {"dbname": env["DATABASE_NAME"], "sslrootcert": env["DATABASE_SSLROOTCERT"]}
+    for conninfo in (env["DATABASE_URL"], env["DATABASE_URL_DIRECT"], make_conninfo(**keywords)):
+        with psycopg.connect(conninfo, connect_timeout=20, prepare_threshold=None) as connection:
+            assert connection.pgconn.ssl_in_use
+            assert connection.execute("SELECT current_user").fetchone() == (django.login_role,)
+        bundle_alone = conninfo.replace(str(bundle), str(site.folder / "neither.pem"))
+        with pytest.raises(psycopg.OperationalError, match=r"neither\.pem"):
+            psycopg.connect(bundle_alone, connect_timeout=20).close()
 
 
 def test_plaintext_clients_are_refused(tls_pooler: Pooler) -> None:

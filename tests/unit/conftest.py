@@ -9,16 +9,14 @@ import pytest
 
 import settings
 from ops.recorder import Recording, record_stack
+from tests.configs import IMAGES
 
 STACKS = ("dev", "prod")
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
     "media": {"accountId": "a" * 32, "zoneId": "b" * 32},
-    "pgbouncer": {
-        "image": f"edoburu/pgbouncer:v1.25.2-p0@sha256:{'c' * 64}",
-        "exporterImage": f"prometheuscommunity/pgbouncer-exporter:v0.11.0@sha256:{'d' * 64}",
-    },
+    "pgbouncer": IMAGES,
 }
 """What the repository does not know and a deploy must be told."""
 
@@ -36,7 +34,7 @@ def local_state(
     products: tuple[str, ...] = ("payload", "django", "createos", "cineos", "photographyos"),
 ) -> dict[str, Any]:
     """The dev stack's state as `make up` would write it, with passwords that a message must never repeat."""
-    roles = [f"{name}_user" for name in products]
+    roles = ["pgbouncer_stats", *(f"{name}_user" for name in products)]
     return {
         "databasePort": 5432,
         "pgbouncerPort": 6432,

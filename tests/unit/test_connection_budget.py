@@ -7,6 +7,7 @@ import pytest
 import settings
 from components.connection_budget import connection_budget, planned_max_connections
 from settings import Settings, SettingsError
+from tests.configs import ON_KIND
 from tests.unit.conftest import full_config, local_state
 
 
@@ -94,6 +95,15 @@ def test_too_small_a_class_is_refused_with_the_arithmetic_and_the_cure() -> None
     assert "198 + 5 = 203 of 42" in said
     assert "pgbouncer.replicas" in said
     assert "pulumi config set --stack prod" in said
+
+
+def test_a_developers_cluster_has_a_pooler_besides_the_local_one() -> None:
+    on_kind = configured("dev", **ON_KIND)
+    # One that runs, one that drains, and the local one.
+    assert connection_budget(on_kind).instances == 3
+    said = refused(configured("dev", **{**ON_KIND, "database": {"maxConnections": 200}}))
+    assert "lightwave:database.maxConnections" in said
+    assert "198 + 5 = 203 of 172" in said
 
 
 def test_the_last_connection_counts() -> None:

@@ -218,7 +218,8 @@ def recorded_with_sentinels(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     """Records a stack in which every secret that comes in from outside has a value that can be searched for."""
 
     def state(*_: object) -> dict[str, Any]:
-        logins = [f"{name}_user" for name in ("payload", "django", "createos", "cineos", "photographyos")]
+        names = ("payload_user", "django_user", "createos_user", "cineos_user", "photographyos_user")
+        logins = [*names, settings.STATS_USER]
         return {
             "databasePort": 5432,
             "pgbouncerPort": 6432,

@@ -114,13 +114,21 @@ def test_tls_to_the_server_is_verified(told: Settings) -> None:
     assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query)["sslmode"] == ["verify-full"]
     assert "sslmode" not in payload["DATABASE_URI"]
     assert payload["NODE_EXTRA_CA_CERTS"] == bundle
-    django = values(service_env(args(told.products["django"], direct_ca_bundle=bundle, pooled_ca_bundle="/ca.pem")))
+    django = values(service_env(args(told.products["django"], direct_ca_bundle=bundle, pooled_ca_bundle=bundle)))
     assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
         "sslmode": ["verify-full"],
         "sslrootcert": [bundle],
     }
-    assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == ["/ca.pem"]
-    assert django["DATABASE_SSLROOTCERT"] == bundle
+    assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [bundle]
+    assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", bundle)
+    direct_alone = values(service_env(args(told.products["django"], direct_ca_bundle=bundle)))
+    assert direct_alone["DATABASE_SSLROOTCERT"] == bundle
+    assert "DATABASE_SSLMODE" not in direct_alone
+
+
+def test_two_files_of_cas_are_refused(told: Settings) -> None:
+    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_bundle.*is another file than /rds\.pem"):
+        args(told.products["payload"], direct_ca_bundle="/rds.pem", pooled_ca_bundle="/pooler.pem")
 
 
 SECRETS = {

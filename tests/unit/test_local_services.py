@@ -14,7 +14,7 @@ import yaml
 
 import settings
 from ops import local_state, services
-from settings import ADMIN, APPLICATION_SECRETS, LocalDatabase, Settings, SettingsError
+from settings import ADMIN, APPLICATION_SECRETS, STATS_USER, LocalDatabase, Settings, SettingsError
 from tests.unit import conftest
 
 COMPOSE = yaml.safe_load(services.COMPOSE_FILE.read_text())
@@ -33,8 +33,9 @@ def test_the_state_is_generated_once(tmp_path: Path) -> None:
     told = local_state.prepare("dev", folder)
     before = (folder / "state.json").read_bytes()
     assert told.local is not None
-    assert set(told.local.passwords) == {ADMIN, *(p.login_role for p in told.products.values())}
-    assert set(told.local.scram_verifiers) == {p.login_role for p in told.products.values()}
+    logins = {STATS_USER, *(p.login_role for p in told.products.values())}
+    assert set(told.local.passwords) == {ADMIN, *logins}
+    assert set(told.local.scram_verifiers) == logins
     assert set(told.local.secrets) == set(APPLICATION_SECRETS.values())
     assert told.local.database_port != told.local.pgbouncer_port
     assert local_state.prepare("dev", folder) == told
@@ -54,14 +55,14 @@ def test_the_state_is_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_every_secret_is_its_own_and_long(told: Settings) -> None:
     assert told.local is not None
     secrets = [s.get_secret_value() for s in (*told.local.passwords.values(), *told.local.secrets.values())]
-    assert len(set(secrets)) == len(secrets) == 8
+    assert len(set(secrets)) == len(secrets) == 9
     assert all(re.fullmatch(r"[A-Za-z0-9]{32,}", secret) for secret in secrets)
 
 
 def test_verifiers_have_salts_of_their_own(told: Settings) -> None:
     assert told.local is not None
     salts = {v.get_secret_value().split("$")[1] for v in told.local.scram_verifiers.values()}
-    assert len(salts) == len(told.products)
+    assert len(salts) == len(told.products) + 1
 
 
 def test_taken_ports_are_stepped_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

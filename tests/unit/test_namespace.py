@@ -339,8 +339,8 @@ def test_the_env_is_secret_whatever_it_is_given(payload: Recording) -> None:
 
 def test_the_database_ca(payload: Recording) -> None:
     inputs = payload.one(f"{CORE}ConfigMap", "payload-database-ca").inputs
-    assert inputs["metadata"]["name"] == "rds-ca"
-    assert inputs["data"] == {"rds-ca.pem": "the bundle"}
+    assert inputs["metadata"]["name"] == "database-ca"
+    assert inputs["data"] == {"ca.pem": "the bundle"}
 
 
 def service(name: str, port: int) -> dict[str, Any]:

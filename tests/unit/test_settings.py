@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 import settings
 from settings import Settings, SettingsError
+from tests.configs import ON_KIND
 from tests.unit.conftest import STACKS, full_config, local_state
 
 SECRET = "s3cr3t-value"  # no message may repeat it
@@ -132,7 +133,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
      "is not a key; allowed: aws, database, kubernetes, media, pgbouncer, products, protect, rotations"),
     ("dev", "stack", "x", "is not a key; allowed: aws, database, kubernetes"),
     ("dev", "local", {}, "is not a key; allowed: aws, database, kubernetes"),
-    ("dev", "pgbouncer.replica", 2, "is not a key; did you mean replicas?; allowed: clientTls, "),
+    ("dev", "pgbouncer.replica", 2, "is not a key; did you mean replicas?; allowed: clientCaBundle, "),
     ("dev", "database.multiAz", True, "is not a key; allowed: maxConnections, server"),
     ("dev", "products.payload.name", "x", f"is not a key; did you mean namespace?; allowed: {_PRODUCT_KEYS}"),
     ("dev", "products.payload.pool.sise", 2, "did you mean size?; allowed: reserve, size"),
@@ -149,7 +150,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "kubernetes.namespaces.shared", ..., "is missing; allowed: an entry: PgBouncer runs there"),
     # wrong types
     ("dev", "protect", "maybe", '"maybe" is not allowed; allowed: true or false'),
-    ("dev", "pgbouncer", [], "a list is not allowed; allowed: a mapping with the keys clientTls, exporterImage"),
+    ("dev", "pgbouncer", [], "a list is not allowed; allowed: a mapping with the keys clientCaBundle, clientTls"),
     ("dev", "pgbouncer.replicas", "2", '"2" is not allowed; allowed: a whole number from 1 to 20'),
     ("dev", "pgbouncer.replicas", True, "true is not allowed; allowed: a whole number from 1 to 20"),
     ("dev", "pgbouncer.replicas", 2.5, "2.5 is not allowed; allowed: a whole number from 1 to 20"),
@@ -184,10 +185,25 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "database.backupRetentionDays", 6, "is too short; allowed: 7 to 35 in production"),
     ("prod", "aws", None, "is missing; allowed: accountId and region"),
     ("prod", "kubernetes", None, "is missing; allowed: the EKS cluster"),
-    ("prod", "pgbouncer.image", ..., "is missing; allowed: an image by tag and digest in production"),
+    ("prod", "pgbouncer.image", ..., "is missing; allowed: an image by tag and digest, for its pods"),
     ("prod", "pgbouncer.exporterImage", None, "is missing; allowed: an image by tag and digest"),
     ("prod", "pgbouncer.image", "edoburu/pgbouncer:latest", "is malformed; allowed: an image by tag and digest"),
     ("prod", "pgbouncer.image", "<known at deploy>", "is a placeholder of the offline plan; allowed: an image"),
+    ("prod", "kubernetes.databaseHost", "172.18.0.1", "is not used; allowed: nothing: RDS tells its own"),
+    ("prod", "pgbouncer.clientTls > pgbouncer.clientCaBundle", True,
+     "is missing; allowed: a file with the CAs that sign PgBouncer's certificate, with clientTls"),
+    ("prod", "pgbouncer.clientCaBundle", "pgbouncer-ca.pem", "is not used; allowed: nothing, or clientTls: true"),
+    ("prod", "pgbouncer.clientCaBundle", "../ca.pem", "is malformed; allowed: a file name that ends in .pem"),
+    # a developer's cluster
+    ("dev", "kubernetes > kubernetes.context", {**ON_KIND["kubernetes"], "context": None},
+     "is missing; allowed: a kubeconfig context of kind or k3d"),
+    ("dev", "kubernetes > kubernetes.databaseHost", {**ON_KIND["kubernetes"], "databaseHost": None},
+     "is missing; allowed: where its pods reach this machine's PostgreSQL, such as host.docker.internal"),
+    ("dev", "kubernetes > kubernetes.databaseHost", {**ON_KIND["kubernetes"], "databaseHost": "0.0.0.0"},  # noqa: S104
+     "is no address to connect to; allowed: where its pods reach this machine's PostgreSQL"),
+    ("dev", "kubernetes > kubernetes.databaseCidrs", {**ON_KIND["kubernetes"], "databaseCidrs": []},
+     "is missing; allowed: the networks that databaseHost is in, such as [172.18.0.0/16]"),
+    ("dev", "kubernetes > pgbouncer.image", ON_KIND["kubernetes"], "is missing; allowed: an image by tag and digest"),
     # readers and schemas
     ("dev", "products.payload.readers > products.payload.readers[0]", ["nobody"],
      f'"nobody" is no product; allowed: {_OTHERS}'),
@@ -449,7 +465,8 @@ def test_offline_facts_and_state_may_be_missing() -> None:
     assert prod.aws.account_id == settings.KNOWN_AT_DEPLOY
     assert prod.pgbouncer.image == settings.KNOWN_AT_DEPLOY
     assert dev.local is not None
-    assert set(dev.local.scram_verifiers) == {product.login_role for product in dev.products.values()}
+    logins = {product.login_role for product in dev.products.values()}
+    assert set(dev.local.scram_verifiers) == {settings.STATS_USER, *logins}
 
 
 def test_a_deploy_refuses_missing_facts() -> None:

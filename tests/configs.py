@@ -1,0 +1,27 @@
+"""Stack config that tests of every kind lay over the stacks' own."""
+
+from typing import Any
+
+import settings
+
+IMAGES = {
+    "image": f"edoburu/pgbouncer:v1.25.2-p0@sha256:{'c' * 64}",
+    "exporterImage": f"prometheuscommunity/pgbouncer-exporter:v0.11.0@sha256:{'d' * 64}",
+}
+"""Of PgBouncer on Kubernetes."""
+
+ON_KIND: dict[str, dict[str, Any]] = {
+    "kubernetes": {
+        "context": "kind-lightwave",
+        "databaseHost": "172.18.0.1",
+        "databaseCidrs": ["172.18.0.0/16"],
+        "namespaces": settings.stack_config("prod")["lightwave:kubernetes"]["namespaces"],
+    },
+    "pgbouncer": IMAGES,
+    # For the local pooler and the cluster's.
+    "database": {"server": "local", "maxConnections": 300},
+}
+"""Sections of dev's config that switch a developer's own cluster on."""
+
+WITH_CLIENT_TLS = {"clientTls": True, "clientCaBundle": "pgbouncer-ca.pem"}
+"""Keys of `pgbouncer` with which the pooler takes TLS from its clients, and nothing else."""

@@ -1,0 +1,158 @@
+"""What stack config switches on beyond the two stacks' own: a developer's cluster, TLS for the pooler's clients."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+import settings
+from ops import plan, policy
+from ops.recorder import Recording, Secret, record_stack
+from policies.rules.model import Problem
+from tests.configs import ON_KIND, WITH_CLIENT_TLS
+from tests.unit.conftest import FACTS_OF_PROD
+
+CORE = "kubernetes:core/v1:"
+MEDIA = {
+    **FACTS_OF_PROD["media"],
+    "zone": "example.com",
+    "domain": "media.example.com",
+    "bucket": "lightwave-media-dev",
+    "zoneSingletons": False,
+}
+PORT = 5433
+
+
+def sections(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"lightwave:{name}": value for name, value in told.items()}
+
+
+@pytest.fixture(scope="module")
+def on_kind() -> Recording:
+    """Dev with a developer's own cluster and bucket, its PostgreSQL on a port other than the usual one."""
+    with pytest.MonkeyPatch.context() as patch:
+        usual = settings._placeholder_state
+        patch.setattr(settings, "_placeholder_state", lambda raw: {**usual(raw), "databasePort": PORT})
+        return record_stack("dev", overrides=sections(ON_KIND | {"media": MEDIA}))
+
+
+def without_media() -> Recording:
+    return record_stack("dev", overrides=sections(ON_KIND))
+
+
+def text(value: Any) -> str:
+    return str(value.value if isinstance(value, Secret) else value)
+
+
+def env(recording: Recording, product: str) -> dict[str, str]:
+    data = recording.one(f"{CORE}Secret", f"{product}-env").inputs["stringData"]
+    return {name: text(value) for name, value in (data.value if isinstance(data, Secret) else data).items()}
+
+
+def test_everything_goes_to_the_developers_own_cluster(on_kind: Recording) -> None:
+    provider = on_kind.one("pulumi:providers:kubernetes", "kubernetes").inputs
+    assert (provider["context"], provider["clusterIdentifier"]) == ("kind-lightwave", "kind-lightwave")
+    assert "kubeconfig" not in provider
+    objects = [r for r in on_kind.resources if r.type.startswith("kubernetes:")]
+    assert len(objects) > 50
+    assert {r.provider for r in objects} == {"urn:pulumi:dev::lightwave::pulumi:providers:kubernetes::kubernetes"}
+    assert not [r for r in on_kind.resources if r.type.startswith("aws:")]
+
+
+def test_its_pooler_reaches_the_developers_database(on_kind: Recording) -> None:
+    ini = on_kind.one(f"{CORE}ConfigMap", "pgbouncer-config").inputs["data"]["pgbouncer.ini"]
+    assert f"lightwave_platform = host=172.18.0.1 port={PORT} dbname=lightwave_platform " in ini
+    assert "server_tls_sslmode = disable" in ini
+    deployment = on_kind.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment").inputs
+    pod = deployment["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["config", "auth", "tmp"]
+    assert [mount["name"] for mount in pod["containers"][0]["volumeMounts"]] == ["config", "auth", "tmp"]
+    assert {r.name for r in on_kind.of_type(f"{CORE}ConfigMap")} == {"pgbouncer-config"}
+
+
+def test_its_pooler_knows_the_local_verifiers(on_kind: Recording) -> None:
+    auth = on_kind.one(f"{CORE}Secret", "pgbouncer-auth").inputs["stringData"]
+    assert isinstance(auth, Secret)
+    logins = [line.split('"')[1] for line in auth.value["userlist.txt"].splitlines() if line.startswith('"')]
+    products = ("createos", "cineos", "django", "payload", "photographyos")
+    assert sorted(logins) == sorted([settings.STATS_USER, *(f"{product}_user" for product in products)])
+
+
+def test_its_network_policies_name_the_developers_database(on_kind: Recording) -> None:
+    policy = on_kind.one("kubernetes:networking.k8s.io/v1:NetworkPolicy", "shared-egress-pgbouncer-to-database")
+    assert policy.inputs["spec"]["egress"] == [
+        {"to": [{"ipBlock": {"cidr": "172.18.0.0/16"}}], "ports": [{"port": PORT, "protocol": "TCP"}]}
+    ]
+
+
+def test_its_services_are_told_where_everything_is(on_kind: Recording) -> None:
+    django, payload = env(on_kind, "django"), env(on_kind, "payload")
+    pooled, direct = urlsplit(django["DATABASE_URL"]), urlsplit(django["DATABASE_URL_DIRECT"])
+    assert (pooled.hostname, pooled.port, pooled.query) == ("pgbouncer.shared", 6432, "")
+    assert (direct.hostname, direct.port, direct.query) == ("172.18.0.1", PORT, "")
+    assert urlsplit(payload["DATABASE_URI_DIRECT"]).query == "schema=payload"
+    assert payload["S3_BUCKET"] == "lightwave-media-dev"
+    assert payload["CDN_BASE_URL"] == "https://media.example.com"
+    assert not {"NODE_EXTRA_CA_CERTS", "DATABASE_SSLROOTCERT", "DATABASE_SSLMODE"} & {*django, *payload}
+
+
+def test_a_cluster_without_a_bucket_has_no_services() -> None:
+    """Payload has no store then that its pods could reach."""
+    recording = without_media()
+    assert {r.name for r in recording.of_type(f"{CORE}Secret")} == {"pgbouncer-auth"}
+    assert {r.type for r in recording.resources if r.name == "pgbouncer"} == {"lightwave:kubernetes:PgBouncer"}
+    assert "pgbouncer" in recording.outputs
+    assert "service_env" not in recording.outputs
+
+
+def test_it_breaks_no_policy(on_kind: Recording) -> None:
+    assert [verdict for verdict in policy.verdicts(policy.view(on_kind)) if isinstance(verdict.answer, Problem)] == []
+
+
+def test_the_plan_of_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = settings.stack_config("dev") | sections(ON_KIND)
+    monkeypatch.setattr(settings, "stack_config", lambda _: config)
+    folder = plan.write("dev", tmp_path / "plan")
+    # Of the cluster's pooler: the local one's is in its own folder once it runs.
+    assert "host=172.18.0.1 port=5432" in (folder / "pgbouncer.ini").read_text()
+    assert len(list((folder / "manifests").glob("*/*.yaml"))) >= 50
+
+
+# --- TLS for the pooler's clients -------------------------------------------------------------------------------------
+
+DATABASE_CA, POOLER_CA = "-----BEGIN CERTIFICATE-----\nrds", "-----BEGIN CERTIFICATE-----\npooler\n"
+PATH = "/etc/database-ca/ca.pem"
+
+
+@pytest.fixture(scope="module")
+def client_tls() -> Recording:
+    prod = settings.stack_config("prod")["lightwave:pgbouncer"]
+    files = {"rds-ca.pem": DATABASE_CA, "pgbouncer-ca.pem": POOLER_CA}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "_certificates", lambda file, *_: files[file])
+        return record_stack("prod", overrides={"lightwave:pgbouncer": prod | WITH_CLIENT_TLS})
+
+
+def test_services_are_given_the_cas_of_both_servers(client_tls: Recording) -> None:
+    for product in ("payload", "django"):
+        bundle = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
+        assert bundle["metadata"]["name"] == "database-ca"
+        assert bundle["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
+
+
+def test_services_verify_the_pooler(client_tls: Recording) -> None:
+    django, payload = env(client_tls, "django"), env(client_tls, "payload")
+    for url in (django["DATABASE_URL"], django["DATABASE_URL_DIRECT"]):
+        assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH]}
+    assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", PATH)
+    for url in (payload["DATABASE_URI"], payload["DATABASE_URI_DIRECT"]):
+        assert parse_qs(urlsplit(url).query) == {"schema": ["payload"], "sslmode": ["verify-full"]}
+    assert payload["NODE_EXTRA_CA_CERTS"] == PATH
+
+
+def test_the_pooler_itself_trusts_the_databases_cas_alone(client_tls: Recording) -> None:
+    assert client_tls.one(f"{CORE}ConfigMap", "pgbouncer-ca").inputs["data"] == {"rds-ca.pem": DATABASE_CA}
+    assert json.dumps(client_tls.one(f"{CORE}ConfigMap", "pgbouncer-config").inputs).count("verify-full") == 1
