@@ -197,6 +197,15 @@ def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+def require_provider(name: str, pulumi_home: Path) -> None:
+    """Skips where the engine's plugin is not on this machine; with REQUIRE_ENGINE=1 that is a failure."""
+    if shutil.which(f"pulumi-resource-{name}") is None and not list(pulumi_home.glob(f"plugins/resource-{name}-*")):
+        reason = f"the {name} provider's plugin is not on this machine"
+        if os.environ.get("REQUIRE_ENGINE") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
 @pytest.fixture
 def project(pulumi_home: Path) -> Iterator[Project]:
     """A copy of the project with an empty database."""

@@ -29,18 +29,18 @@ from ops.access_matrix import matrix
 from ops.verify import Endpoint, read_only
 from ops.verify import connect as connect_verified
 from settings import ADMIN
-from tests.engine.conftest import Ended, Project, project_copy
+from tests.configs import IMAGES
+from tests.engine.conftest import Ended, Project, project_copy, require_provider
 from tests.engine.doubles import Computed, Double, serving
 from tests.integration import tls
 from tests.integration.conftest import superuser
-from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, running_api_server
+from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, quotas_in_force, running_api_server
 
 pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
 
 ACCOUNT = "123456789012"
 R2_SECRET = "sentinel+R2/secret&key=1"
 PASSPHRASE = "of-a-test-stack"
-IMAGE = "@sha256:" + "0" * 64
 STACK_FILE = "Pulumi.prod.yaml"
 
 
@@ -148,13 +148,7 @@ def cloudflare_double() -> Double:
 
 @pytest.fixture(scope="module")
 def prod(pulumi_home: Path) -> Iterator[Prod]:
-    if shutil.which("pulumi-resource-kubernetes") is None and not list(
-        pulumi_home.glob("plugins/resource-kubernetes-*")
-    ):
-        reason = "the kubernetes provider's plugin is not on this machine"
-        if os.environ.get("REQUIRE_ENGINE") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    require_provider("kubernetes", pulumi_home)
     with ExitStack() as stack:
         kubernetes = stack.enter_context(running_api_server())
         project = stack.enter_context(project_copy(pulumi_home))
@@ -195,7 +189,7 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
         found.configure(
             "media", accountId="a" * 32, zoneId="b" * 32, credentials="given", accessKeyId="sentinel-key-id"
         )
-        found.configure("pgbouncer", image=f"edoburu/pgbouncer:v1.25.2-p0{IMAGE}", exporterImage=f"e/x:v1.0.0{IMAGE}")
+        found.configure("pgbouncer", **IMAGES)
         found.configure("kubernetes", waitForRollout=False)
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(
@@ -212,22 +206,9 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
 
 
 @pytest.fixture(autouse=True)
-def quotas_in_force(prod: Prod) -> Iterator[None]:
-    """Plays the controller manager: a quota counts as made once its status is written."""
-    done = threading.Event()
-
-    def play() -> None:
-        while not done.wait(1):
-            found = prod.kubernetes("get", "resourcequota", "--all-namespaces", "--output=json")
-            for quota in json.loads(found.output)["items"] if found.ok else ():
-                if "hard" not in quota.get("status", {}):
-                    prod.kubernetes.open_quota(quota["metadata"]["namespace"])
-
-    player = threading.Thread(target=play)
-    player.start()
-    yield
-    done.set()
-    player.join()
+def quotas(prod: Prod) -> Iterator[None]:
+    with quotas_in_force(prod.kubernetes):
+        yield
 
 
 def test_a_preview_needs_nothing_to_exist(prod: Prod) -> None:

@@ -24,6 +24,7 @@ import yaml
 import settings
 from ops import deploy
 from ops.recorder import Recording
+from tests.configs import IMAGES, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD, local_state
 
 ACCOUNT = FACTS_OF_PROD["aws"]["accountId"]
@@ -353,6 +354,10 @@ def no_authorities(bench: Bench, _: pytest.MonkeyPatch) -> None:
     (bench.root / "rds-ca.pem").unlink()
 
 
+def no_authorities_of_the_pooler(bench: Bench, _: pytest.MonkeyPatch) -> None:
+    bench.config(pgbouncer={**IMAGES, **WITH_CLIENT_TLS})
+
+
 def wrong_config(bench: Bench, _: pytest.MonkeyPatch) -> None:
     bench.config(protect=False)
 
@@ -394,6 +399,7 @@ def no_engine(_: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         (passphrase, ["with a passphrase", "change-secrets-provider --stack prod"]),
         (no_token, ["CLOUDFLARE_API_TOKEN is not set"]),
         (no_authorities, ["rds-ca.pem is missing", "truststore.pki.rds.amazonaws.com"]),
+        (no_authorities_of_the_pooler, ["pgbouncer-ca.pem is missing", "the CAs that sign it"]),
         (wrong_config, ["lightwave:protect", "pulumi config set --stack prod"]),
         (missing_fact, ["lightwave:aws.accountId"]),
         (no_stack, ["no stack named 'prod' found", "first-deploy.md"]),

@@ -18,8 +18,11 @@ from typing import Any, NoReturn
 
 import pytest
 
+import settings
 from ops import engine
 from ops.engine import Engine, EngineError, NoEngineError
+from tests.configs import ON_KIND
+from tests.unit.conftest import FACTS_OF_PROD, full_config, local_state
 
 _STAND_IN = """\
 #!{python}
@@ -148,6 +151,26 @@ def test_the_provider_is_installed_where_its_version_is_missing(
     asked = [arguments for arguments, _ in pulumi.asked]
     install = ["plugin", "install", "resource", "postgresql", wanted]
     assert asked == [["plugin", "ls", "--json"], *([] if installed else [install])]
+
+
+@pytest.mark.parametrize(
+    ("sections", "names"),
+    [
+        ({}, ("postgresql",)),
+        (ON_KIND, ("postgresql", "kubernetes")),
+        ({"media": {**FACTS_OF_PROD["media"], "zone": "a.site", "domain": "b.a.site"}}, ("postgresql", "cloudflare")),
+    ],
+)
+def test_a_local_stack_needs_the_providers_of_what_it_declares(
+    pulumi: Pulumi, tmp_path: Path, sections: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    config = full_config("dev") | {f"lightwave:{name}": value for name, value in sections.items()}
+    found = engine.providers(settings.load("dev", config, local=local_state()))
+    assert found == names
+    pulumi.answer(plugin_ls={"stdout": "[]"})
+    engine.find("dev", tmp_path, providers=found)
+    installed = [asked[3:] for asked, _ in pulumi.asked if asked[:2] == ["plugin", "install"]]
+    assert installed == [[name, version(f"pulumi-{name}")] for name in names]
 
 
 def test_a_provider_that_can_not_be_had_is_said_in_one_line(pulumi: Pulumi, tmp_path: Path) -> None:

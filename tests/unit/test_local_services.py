@@ -15,6 +15,7 @@ import yaml
 import settings
 from ops import local_state, services
 from settings import ADMIN, APPLICATION_SECRETS, STATS_USER, LocalDatabase, Settings, SettingsError
+from tests.configs import ON_KIND
 from tests.unit import conftest
 
 COMPOSE = yaml.safe_load(services.COMPOSE_FILE.read_text())
@@ -347,13 +348,15 @@ def test_the_containers_servers_are_told_the_same_as_the_native_ones(tmp_path: P
     assert COMPOSE["configs"]["bootstrap_sql"]["file"] == f"./{services.BOOTSTRAP_SQL.name}"
 
 
-def fake_compose(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A container engine that writes down what it is asked; containers run after `up` and until `down`."""
+def fake_compose(folder: Path, monkeypatch: pytest.MonkeyPatch, variable: str = "") -> Path:
+    """A container engine that writes down what it is asked, with a variable of its environment; containers run after
+    `up` and until `down`."""
+    told = f" {variable}=${variable}" if variable else ""
     calls = folder / "calls"
     programs(
         folder,
         docker=f"""
-echo "$@" >> {calls}
+echo "$@{told}" >> {calls}
 case "$*" in
   *" up "*) echo c1 > {folder}/running ;;
   *" down"*) rm -f {folder}/running ;;
@@ -392,6 +395,37 @@ def test_containers_are_started_once_and_stopped(
         assert secret.get_secret_value() not in calls.read_text() + "".join(said)
 
 
+def on_a_cluster(host: str) -> Settings:
+    config = settings.stack_config("dev") | {f"lightwave:{name}": value for name, value in ON_KIND.items()}
+    config["lightwave:kubernetes"] = {**ON_KIND["kubernetes"], "databaseHost": host}
+    return settings.load("dev", config, local=conftest.local_state())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "host.docker.internal"])
+def test_a_name_needs_no_address_besides_loopback(told: Settings, host: str) -> None:
+    assert services.cluster_address(told) is None
+    assert services.cluster_address(on_a_cluster(host)) is None
+
+
+def test_an_address_that_is_not_this_machines_is_refused() -> None:
+    # TEST-NET-1 of RFC 5737: nobody's.
+    told = on_a_cluster("192.0.2.1")
+    with pytest.raises(services.ServicesError, match=r"databaseHost 192\.0\.2\.1 .*; allowed: an address"):
+        services.cluster_address(told)
+
+
+def test_a_clusters_address_is_published_by_the_container_too(
+    tmp_path: Path, told: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fake_compose(tmp_path, monkeypatch, "CLUSTER_ADDRESS")
+    monkeypatch.setattr(services, "require_admin", lambda *_: None)
+    monkeypatch.setattr(services, "cluster_address", lambda _: "172.18.0.1")
+    services.start(told, tmp_path / "state", say=lambda _: None)
+    (up, _) = (line for line in calls.read_text().splitlines() if " up " in line)
+    assert f"--file {services.COMPOSE_FILE} --file {services.COMPOSE_CLUSTER_FILE} --project-name" in up
+    assert up.endswith("CLUSTER_ADDRESS=172.18.0.1")
+
+
 def test_extras_that_fail_do_not_fail_the_platform(
     tmp_path: Path, told: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,9 +438,10 @@ def test_extras_that_fail_do_not_fail_the_platform(
 def test_the_real_client_accepts_the_compose_file(tmp_path: Path, told: Settings) -> None:
     if not services._succeeds(["docker", "compose", "version"]):
         pytest.skip("no docker compose on this machine")
+    files = ("--file", str(services.COMPOSE_FILE), "--file", str(services.COMPOSE_CLUSTER_FILE))
     done = subprocess.run(
-        ["docker", "compose", "--file", str(services.COMPOSE_FILE), "config", "--format", "json"],
-        env={**os.environ, **compose_environment(told, tmp_path)},
+        ["docker", "compose", *files, "config", "--format", "json"],
+        env={**os.environ, **compose_environment(told, tmp_path), "CLUSTER_ADDRESS": "172.18.0.1"},
         capture_output=True,
         text=True,
         check=False,
@@ -414,6 +449,14 @@ def test_the_real_client_accepts_the_compose_file(tmp_path: Path, told: Settings
     assert done.returncode == 0, done.stderr
     rendered: dict[str, Any] = json.loads(done.stdout)
     assert set(rendered["services"]) == {"postgres", "pgbouncer", "valkey", "s3"}
+    assert told.local is not None
+    published = {
+        name: [(port["host_ip"], port["published"], port["target"]) for port in service["ports"]]
+        for name, service in rendered["services"].items()
+    }
+    database = str(told.local.database_port)
+    assert published["postgres"] == [("127.0.0.1", database, 5432), ("172.18.0.1", database, 5432)]
+    assert {host for name, ports in published.items() if name != "postgres" for host, _, _ in ports} == {"127.0.0.1"}
 
 
 def test_the_bootstrap_asks_for_the_admins_verifier_alone() -> None:
