@@ -6,6 +6,7 @@ import pulumi
 import pytest
 
 import settings
+from components import network_flows as flows
 from components.namespace import DEPLOYER_RULES, Namespace, NamespaceArgs, deployer_group
 from components.network_flows import Flow, Networks, Pods
 from components.service_identity import ServiceIdentity, ServiceIdentityArgs
@@ -389,3 +390,22 @@ def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
     given: dict[str, Any] = {"product": PAYLOAD, "env": {"A": "b"}, "ca_bundle": "", "payload_namespace": None}
     with pytest.raises(pulumi.InputPropertyError, match=reason):
         ServiceIdentityArgs(**{**given, **changes})
+
+
+def test_the_docs_tell_the_services_what_is_declared(payload: Recording) -> None:
+    lines = (settings.ROOT / "docs/services.md").read_text().splitlines()
+    table = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|"))
+    rows = {key: cells for key, *cells in table}
+    ((label, value),) = flows.PAYLOAD.items()
+    assert rows["label of the pods"][0] == f"`{label}: {value}`"
+    ((label, value),) = flows.API.items()
+    assert rows["label of the pods"][1].startswith(f"`{label}: {value}`;")
+    assert rows["port"] == [str(flows.PAYLOAD_PORT), str(flows.API_PORT)]
+    assert {cell for key, cells in rows.items() if key.startswith("metrics") for cell in cells} == {
+        f"port {flows.APPLICATION_METRICS_PORT}"
+    }
+    accounts = [r.inputs["metadata"]["name"] for r in payload.of_type(f"{CORE}ServiceAccount")]
+    assert sorted(rows["service accounts"][0].split(", ")) == sorted(f"`{name}`" for name in accounts)
+    assert rows["environment (`envFrom`)"] == ["Secret `payload-env`", "Secret `django-env`"]
+    ((label, value),) = flows.MIGRATION.items()
+    assert f"Migrations carry `{label}: {value}`" in " ".join(lines)

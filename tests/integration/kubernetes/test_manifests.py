@@ -2,14 +2,17 @@
 
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 import yaml
 
+from components.service_identity import DATABASE_CA_PATH
 from ops.manifests import manifests
 from ops.recorder import Recording
+from settings import ROOT
 from tests.integration.kubernetes.conftest import ApiServer
 
 # One API server for all: on one worker.
@@ -135,6 +138,32 @@ def test_a_well_behaved_pod_is_admitted(applied: ApiServer, namespace: str) -> N
     answer = applied.create(pod("well-behaved", namespace))
     assert answer.ok, answer.output
     assert answer.warnings == ""
+
+
+def test_what_the_services_are_to_write_is_admitted(applied: ApiServer) -> None:
+    """The example of docs/services.md: strict validation, its pods as Pods, and everything that it names is there."""
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/services.md").read_text(), re.DOTALL)
+    workloads = list(yaml.safe_load_all(example))
+    assert [workload["kind"] for workload in workloads] == ["Deployment", "Job"]
+    for workload in workloads:
+        answer = applied.create(workload)
+        assert (answer.ok, answer.warnings) == (True, ""), answer.output
+        metadata, template = workload["metadata"], workload["spec"]["template"]
+        answer = applied.create(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata | template["metadata"], "spec": template["spec"]}
+        )
+        assert (answer.ok, answer.warnings) == (True, ""), answer.output
+        (container,), (volume,) = template["spec"]["containers"], template["spec"]["volumes"]
+        for kind, name in (
+            ("secret", container["envFrom"][0]["secretRef"]["name"]),
+            ("configmap", volume["configMap"]["name"]),
+            ("serviceaccount", template["spec"]["serviceAccountName"]),
+        ):
+            applied.get(kind, name, f"--namespace={metadata['namespace']}")
+        (file,) = applied.get("configmap", volume["configMap"]["name"], "--namespace=payload-cms")["data"]
+        assert f"{container['volumeMounts'][0]['mountPath']}/{file}" == DATABASE_CA_PATH
+        policies = applied.get("networkpolicy", f"--namespace={metadata['namespace']}")["items"]
+        assert template["metadata"]["labels"] in [p["spec"]["podSelector"].get("matchLabels") for p in policies]
 
 
 REFUSED = {
