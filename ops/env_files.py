@@ -13,7 +13,7 @@ from typing import Any
 
 import settings
 from components.service_env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops import OperatorError, engine, local_state
+from ops import OperatorError, engine, local_state, services
 from settings import Product, Settings
 
 FOLDER = settings.ROOT / ".local" / "env"
@@ -58,8 +58,8 @@ def product_of(told: Settings, service: str) -> Product:
     raise EnvFileError(f"SERVICE={service}: no such service; allowed: {allowed}")
 
 
-def for_local(told: Settings, product: Product, store: ObjectStore = NO_STORE) -> list[EnvEntry]:
-    """The entries of a service that runs on this machine, from the dev stack's state."""
+def for_local(told: Settings, product: Product, extras: services.Extras | None = None) -> list[EnvEntry]:
+    """The entries of a service that runs on this machine, from the dev stack's state; `extras`: what runs besides."""
     state = told.local
     if state is None or product.framework is None:
         raise EnvFileError(f"stack {told.stack} is not local; run: make env STACK={told.stack}, with its engine")
@@ -71,7 +71,8 @@ def for_local(told: Settings, product: Product, store: ObjectStore = NO_STORE) -
             direct=Server(host=local_state.HOST, port=state.database_port),
             password=state.passwords[product.login_role].get_secret_value(),
             application_secret=state.secrets[settings.APPLICATION_SECRETS[product.framework]].get_secret_value(),
-            store=store,
+            store=extras.store if extras else NO_STORE,
+            redis_url=extras.redis_url if extras else None,
             payload_api_url=PAYLOAD_API_URL,
         )
     )
@@ -169,9 +170,9 @@ def write_contract(entries: Mapping[str, Iterable[EnvEntry]], told: Settings, fo
     return path
 
 
-def write_local(told: Settings, folder: Path = FOLDER, store: ObjectStore = NO_STORE) -> list[Path]:
+def write_local(told: Settings, folder: Path = FOLDER, extras: services.Extras | None = None) -> list[Path]:
     """Writes every local service's env file and the contract; the same state gives the same bytes."""
-    entries = {p.name: for_local(told, p, store) for p in told.products.values() if p.framework}
+    entries = {p.name: for_local(told, p, extras) for p in told.products.values() if p.framework}
     written = [write(told.products[name], told.stack, _plain(variables), folder) for name, variables in entries.items()]
     return [*written, write_contract(entries, told, folder)]
 
@@ -185,7 +186,7 @@ def run(told: Settings, service: str, folder: Path = FOLDER) -> int:
     try:
         product = product_of(told, service)
         if told.local is not None:
-            entries = for_local(told, product)
+            entries = for_local(told, product, services.extras())
             values = _plain(entries)
             write_contract({product.name: entries}, told, folder)
         else:

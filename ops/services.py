@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,9 +26,10 @@ import psycopg
 
 from components.pgbouncer_ini import PgBouncerIni, auth_file
 from components.scram import scram_verifier
+from components.service_env import ObjectStore
 from ops import OperatorError
 from ops.local_state import FOLDER, HOST, free_port, locked, password, port_is_free, private_folder, write_private
-from settings import ADMIN, DATABASE, LOCAL_STATE, ROOT, LocalDatabase, LocalState, Settings
+from settings import ADMIN, BUCKET, DATABASE, LOCAL_STATE, ROOT, LocalDatabase, LocalState, Settings
 
 How = Literal["native", "compose"]
 
@@ -65,6 +67,14 @@ class Running:
     socket_directory: Path | None = None
     """Where the superuser's socket is, for a native server."""
     host: str = HOST
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extras:
+    """What runs beside the database in containers."""
+
+    store: ObjectStore
+    redis_url: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +152,24 @@ def status(directory: Path = FOLDER) -> Status:
     """What of this folder's servers runs now."""
     how = _recorded(directory)
     return Status(how=None) if how is None else _servers(directory, how).status()
+
+
+def extras(directory: Path = FOLDER) -> Extras | None:
+    """The S3 store and Valkey of this folder; None where its servers are no containers."""
+    path = directory / "compose.json"
+    if _recorded(directory) != "compose" or not path.exists():
+        return None
+    known = json.loads(path.read_text())
+    return Extras(
+        store=ObjectStore(
+            endpoint=f"http://{HOST}:{known['S3_PORT']}",
+            account_id="local",
+            access_key_id=known["S3_ACCESS_KEY_ID"],
+            secret_access_key=known["S3_SECRET_ACCESS_KEY"],
+            bucket=BUCKET,
+        ),
+        redis_url=f"redis://{HOST}:{known['VALKEY_PORT']}/0",
+    )
 
 
 def _servers(directory: Path, how: How) -> "_Native | _Compose":
@@ -225,14 +253,14 @@ class _Native:
         pid = self._pgbouncer_pid()
         if pid is None:
             return False
-        _end(pid, lambda: self._pgbouncer_pid() == pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
+        _end(pid, (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
         return True
 
     def stop(self) -> tuple[str, ...]:
         actions = ["PgBouncer stopped"] if self.stop_pooler() else []
         if pid := self._postgresql_pid():
             # SIGINT: clients are disconnected, no recovery at the next start; SIGQUIT: at once.
-            _end(pid, lambda: self._postgresql_pid() == pid, (signal.SIGINT, signal.SIGQUIT))
+            _end(pid, (signal.SIGINT, signal.SIGQUIT))
             actions.append("PostgreSQL stopped")
         return tuple(actions)
 
@@ -288,7 +316,7 @@ class _Native:
         changed |= self._write(self._data / "pg_hba.conf", _PG_HBA + (_PG_HBA_CLUSTER if address else ""))
         pid = self._postgresql_pid()
         if pid and changed:
-            _end(pid, lambda: self._postgresql_pid() == pid, (signal.SIGINT, signal.SIGQUIT))
+            _end(pid, (signal.SIGINT, signal.SIGQUIT))
             actions.append("PostgreSQL stopped: its configuration changed")
             pid = None
         if pid is None and _free_or_ours(state.database_port, self._postgresql_pid, "databasePort", self._directory):
@@ -645,12 +673,19 @@ def _argv(pid: int) -> list[str]:
     return shown.stdout.split()
 
 
-def _end(pid: int, alive: Callable[[], bool], signals: Sequence[signal.Signals]) -> None:
+def _end(pid: int, signals: Sequence[signal.Signals]) -> None:
     """Sends the signals, one after the other while the process goes on."""
+    argv = _argv(pid)
+
+    def alive() -> bool:
+        # Not by its pid file, which a server removes before it is gone.
+        return argv not in ([], [""]) and _argv(pid) == argv
+
     for number in signals:
         if not alive():
             return
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
         last = number is signals[-1]
         try:
             _wait(lambda: not alive(), f"process {pid} does not stop", seconds=20 if last else 5)

@@ -78,7 +78,7 @@ def _up(stack: str) -> int:
     status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
     if status:
         return status
-    files = env_files.write_local(told)
+    files = env_files.write_local(told, extras=services.extras())
     _report(running, by, changes or list(running.actions), files)
     return 0
 

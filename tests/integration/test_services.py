@@ -393,7 +393,8 @@ def test_stop_where_nothing_was_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["databasePort", "pgbouncerPort"])
-def test_a_port_that_somebody_took_is_named(tmp_state: Path, key: str) -> None:
+def test_a_port_that_somebody_took_is_named(tmp_state: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "_ORPHAN_SECONDS", 1)
     told = local_state.prepare("dev", tmp_state)
     port = json.loads((tmp_state / "state.json").read_text())[key]
     with socket.socket() as taken:

@@ -587,7 +587,13 @@ def test_who_interrupts_a_deploy_waits_for_the_engine(bench: Bench, tmp_path: Pa
         "sys.exit(deploy.deploy('prod', lambda stack: 99))"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # What runs in a script's background ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (no threads here)
     ) as process:
         deadline = time.monotonic() + 30
         while not started.exists() and time.monotonic() < deadline:

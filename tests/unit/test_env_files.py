@@ -11,7 +11,7 @@ import pytest
 
 import settings
 from components.service_env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops import engine, env_files
+from ops import engine, env_files, services
 from ops.recorder import Secret, record
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
@@ -243,6 +243,15 @@ def test_without_a_store_the_contract_is_kept_and_reaches_nobody(told: Settings,
     assert urlsplit(found["S3_ENDPOINT"]).hostname == "127.0.0.1"
     assert all(found[name] for name in found if name.startswith("S3_"))
     assert (found["S3_REGION"], found["S3_BUCKET"]) == ("auto", "lightwave-media")
+
+
+def test_what_runs_in_containers_is_in_the_files(told: Settings, tmp_path: Path) -> None:
+    extras = services.Extras(store=STORE, redis_url="redis://127.0.0.1:6379/0")
+    payload, django = map(read_by_a_shell, env_files.write_local(told, tmp_path, extras)[:2])
+    assert (payload["S3_ENDPOINT"], payload["S3_ACCESS_KEY_ID"]) == (STORE.endpoint, "key-id")
+    assert payload["S3_SECRET_ACCESS_KEY"] == "key-secret"
+    assert django["REDIS_URL"] == "redis://127.0.0.1:6379/0"
+    assert "REDIS_URL" not in payload
 
 
 @pytest.mark.parametrize("service", ["payload", "lightwave-media-site/website"])

@@ -14,7 +14,15 @@ import yaml
 
 import settings
 from ops import local_state, services
-from settings import ADMIN, APPLICATION_SECRETS, STATS_USER, LocalDatabase, Settings, SettingsError
+from settings import (
+    ADMIN,
+    APPLICATION_SECRETS,
+    STATS_USER,
+    VALKEY_SECRETS,
+    LocalDatabase,
+    Settings,
+    SettingsError,
+)
 from tests.configs import ON_KIND
 from tests.unit import conftest
 
@@ -37,7 +45,7 @@ def test_the_state_is_generated_once(tmp_path: Path) -> None:
     logins = {STATS_USER, *(p.login_role for p in told.products.values())}
     assert set(told.local.passwords) == {ADMIN, *logins}
     assert set(told.local.scram_verifiers) == logins
-    assert set(told.local.secrets) == set(APPLICATION_SECRETS.values())
+    assert set(told.local.secrets) == {*APPLICATION_SECRETS.values(), *VALKEY_SECRETS}
     assert told.local.database_port != told.local.pgbouncer_port
     assert local_state.prepare("dev", folder) == told
     assert (folder / "state.json").read_bytes() == before
@@ -56,7 +64,7 @@ def test_the_state_is_private_whatever_the_umask(tmp_path: Path) -> None:
 def test_every_secret_is_its_own_and_long(told: Settings) -> None:
     assert told.local is not None
     secrets = [s.get_secret_value() for s in (*told.local.passwords.values(), *told.local.secrets.values())]
-    assert len(set(secrets)) == len(secrets) == 9
+    assert len(set(secrets)) == len(secrets) == 11
     assert all(re.fullmatch(r"[A-Za-z0-9]{32,}", secret) for secret in secrets)
 
 
@@ -382,10 +390,17 @@ def test_containers_are_started_once_and_stopped(
     assert (first.how, first.actions) == ("compose", ("containers started",))
     assert services.start(told, tmp_path, say=said.append).actions == ()
     assert services.status(tmp_path) == services.Status(how="compose", postgresql=True, pgbouncer=True)
+    extras, generated = services.extras(tmp_path), json.loads((tmp_path / "compose.json").read_text())
+    assert extras is not None
+    assert extras.store.endpoint == f"http://127.0.0.1:{generated['S3_PORT']}"
+    assert extras.store.secret_access_key == generated["S3_SECRET_ACCESS_KEY"]
+    assert extras.store.bucket == COMPOSE["services"]["s3"]["environment"]["BUCKET"] == settings.BUCKET
+    assert extras.redis_url == f"redis://127.0.0.1:{generated['VALKEY_PORT']}/0"
     assert services.stop(tmp_path) == ("containers stopped",)
     assert services.status(tmp_path) == services.Status(how="compose")
     assert services.stop(tmp_path, wipe=True) == ("data removed",)
     assert services.status(tmp_path) == services.Status(how=None)
+    assert services.extras(tmp_path) is None
 
     commands = [line for line in calls.read_text().splitlines() if "--project-name" in line]
     assert all(f"--file {services.COMPOSE_FILE} --project-name lightwave-" in line for line in commands)

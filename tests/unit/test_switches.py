@@ -1,12 +1,14 @@
 """What stack config switches on beyond the two stacks' own: a developer's cluster, TLS for the pooler's clients."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import yaml
 
 import settings
 from ops import plan, policy
@@ -119,6 +121,14 @@ def test_the_plan_of_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     # Of the cluster's pooler: the local one's is in its own folder once it runs.
     assert "host=172.18.0.1 port=5432" in (folder / "pgbouncer.ini").read_text()
     assert len(list((folder / "manifests").glob("*/*.yaml"))) >= 50
+
+
+def test_the_runbooks_config_is_accepted() -> None:
+    runbook = (settings.ROOT / "docs/runbooks/a-cluster-of-your-own.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", runbook, re.DOTALL)
+    told = yaml.safe_load(block.replace("<tag>", "v0.11.0").replace("<digest>", "0" * 64))
+    recording = record_stack("dev", overrides=told)
+    assert recording.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment")
 
 
 # --- TLS for the pooler's clients -------------------------------------------------------------------------------------
