@@ -24,7 +24,10 @@ secrets = GeneratedSecrets(
     GeneratedSecretsArgs(
         admin=config.ADMIN,
         login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if settings.kubernetes else [])],
-        application_secrets=[config.APPLICATION_SECRETS[p.framework] for p in products if p.framework],
+        application_secrets=[
+            *(config.APPLICATION_SECRETS[p.framework] for p in products if p.framework),
+            *(config.VALKEY_SECRETS if settings.valkey else ()),
+        ],
         rotations=settings.rotations,
         protect=settings.protect,
         given=settings.local,
@@ -136,6 +139,7 @@ if settings.kubernetes:
     from components.pgbouncer import PgBouncer, PgBouncerArgs
     from components.service_env import ObjectStore, Server, ServiceEnvArgs, service_env
     from components.service_identity import DATABASE_CA_PATH, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
+    from components.valkey import Valkey, ValkeyArgs
 
     on_eks = settings.aws if settings.kubernetes.context is None else None
     on_cluster = kubernetes.Provider(
@@ -202,6 +206,23 @@ if settings.kubernetes:
     )
     pulumi.export("pgbouncer", pgbouncer.address)
 
+    valkey = None
+    if settings.valkey:
+        valkey = Valkey(
+            "valkey",
+            ValkeyArgs(
+                namespace=SHARED_NAMESPACE,
+                settings=settings.valkey,
+                user=next(p.name for p in products if p.framework == "django"),
+                password=secrets.application[config.VALKEY_PASSWORD],
+                metrics_password=secrets.application[config.VALKEY_METRICS_PASSWORD],
+                rotations=settings.rotations,
+                wait_for_rollout=settings.kubernetes.wait_for_rollout,
+            ),
+            pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[SHARED_NAMESPACE]]),
+        )
+        pulumi.export("valkey", valkey.address)
+
 # --- what the services are told ---------------------------------------------------------------------------------------
 
 if settings.kubernetes and settings.media:
@@ -218,6 +239,7 @@ if settings.kubernetes and settings.media:
     for product in products:
         if product.framework is None or product.namespace is None:
             continue
+        broker = valkey if product.framework == "django" else None
         env = service_env(
             ServiceEnvArgs(
                 product=product,
@@ -231,6 +253,7 @@ if settings.kubernetes and settings.media:
                 direct_ca_bundle=DATABASE_CA_PATH if database_authorities else None,
                 pooled_ca_bundle=DATABASE_CA_PATH if pooler_authorities else None,
                 payload_api_url=f"http://{PAYLOAD_SERVICE}:3000/api" if product.framework == "django" else None,
+                redis_url=broker.url if broker else None,
             )
         )
         service_envs[product.name] = {entry.name: entry.value for entry in env}
@@ -242,8 +265,11 @@ if settings.kubernetes and settings.media:
                 ca_bundle="\n".join(authorities) or None,
                 payload_namespace=payload_namespace if product.framework == "django" else None,
             ),
-            # The pooler first: a client that knows the new password must find it there.
-            pulumi.ResourceOptions(provider=on_cluster, depends_on=[namespaces[product.namespace], pgbouncer]),
+            # The servers first: a client that knows a new password must find it there.
+            pulumi.ResourceOptions(
+                provider=on_cluster,
+                depends_on=[namespaces[product.namespace], pgbouncer, *([broker] if broker else [])],
+            ),
         )
     pulumi.export("service_env", pulumi.Output.secret(service_envs))
 

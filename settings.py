@@ -288,6 +288,22 @@ class PgBouncer(_Model):
     exporter_image: ImageDigest | None = None
 
 
+# --- Valkey -----------------------------------------------------------------------------------------------------------
+
+
+class Valkey(_Model):
+    """The cluster's Valkey (Redis-compatible): Django's cache and Celery's queues."""
+
+    max_memory_mib: Annotated[int, Field(ge=64, le=16384)] = 256
+    """Memory for data; above it keys with a time to live are evicted, and writes are refused when none is left."""
+    storage_gib: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Size of the volume with the append-only file."""
+    storage_class: DnsLabel | None = None
+    """StorageClass of the volume; the cluster's default one without it."""
+    image: ImageDigest | None = None
+    exporter_image: ImageDigest | None = None
+
+
 # --- Cloudflare -------------------------------------------------------------------------------------------------------
 
 
@@ -343,7 +359,7 @@ class Kubernetes(_Model):
     network_policy_enforced: bool = False
     """Set once the VPC CNI add-on runs with enableNetworkPolicy=true; a loud output says so while it is not."""
     wait_for_rollout: bool = True
-    """Whether an update waits until PgBouncer's pods are ready; false against an API server that runs none."""
+    """Whether an update waits until PgBouncer's and Valkey's pods are ready; false where the API server runs none."""
     edge_namespace: DnsLabel = "ingress-nginx"
     """Namespace of the ingress controller, the one place from which the edge reaches Payload and the API."""
     database_cidrs: tuple[Cidr, ...] = ()
@@ -366,7 +382,7 @@ class LocalState(_Model):
     scram_verifiers: dict[str, SecretStr]
     """By login role and `STATS_USER`: `SCRAM-SHA-256$…` of its password, the same on the server and in PgBouncer."""
     secrets: dict[str, SecretStr]
-    """By env variable: PAYLOAD_SECRET and the like."""
+    """By name: PAYLOAD_SECRET and the like, and `VALKEY_SECRETS`."""
 
 
 class Settings(_Model):
@@ -378,6 +394,7 @@ class Settings(_Model):
     products: dict[SqlName, Product]
     database: Database
     pgbouncer: PgBouncer = PgBouncer()
+    valkey: Valkey | None = None
     rotations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = {}
     """By secret (a login role, the admin, an env variable): a counter; raising it generates the secret anew."""
     aws: Aws | None = None
@@ -398,6 +415,10 @@ RESERVED_PREFIXES = ("pg_", "rds_")
 
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
+VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)
+VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
+VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
+"""The generated passwords of Valkey's users: the services' and the metrics exporter's."""
 
 LOCAL_STATE = ".local/state.json"
 FACTS = (
@@ -407,6 +428,8 @@ FACTS = (
     ("media", "zoneId"),
     ("pgbouncer", "image"),
     ("pgbouncer", "exporterImage"),
+    ("valkey", "image"),
+    ("valkey", "exporterImage"),
 )
 """Facts of an account or a registry: the repository does not know them, a deploy must be told."""
 
@@ -560,7 +583,7 @@ def load(stack: str, config: Mapping[str, Any], local: Any = None, secret_keys: 
         if namespace in ("", PROJECT):
             raw[_plain(name)] = _plain(value)
     server = _at(raw, "database", "server")
-    for section in ("media", "kubernetes", *(() if server == "rds" else ("aws",))):
+    for section in ("media", "kubernetes", "valkey", *(() if server == "rds" else ("aws",))):
         if raw.get(section) == {}:  # Pulumi.yaml's default: the stack has none
             del raw[section]
     if not _facts_required.get():
@@ -623,7 +646,7 @@ def _placeholder_state(raw: dict[str, Any]) -> dict[str, Any]:
         "pgbouncerPort": 6432,
         "passwords": dict.fromkeys([ADMIN, *roles], KNOWN_AT_DEPLOY),
         "scramVerifiers": dict.fromkeys(roles, f"SCRAM-SHA-256${KNOWN_AT_DEPLOY}"),
-        "secrets": dict.fromkeys(APPLICATION_SECRETS.values(), KNOWN_AT_DEPLOY),
+        "secrets": dict.fromkeys([*APPLICATION_SECRETS.values(), *VALKEY_SECRETS], KNOWN_AT_DEPLOY),
     }
 
 
@@ -640,8 +663,11 @@ def _cross_field_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     yield from _media_problems(raw)
     yield from _kubernetes_problems(raw, products)
     yield from _pooler_problems(raw)
+    yield from _valkey_problems(raw, products)
 
     secrets = [ADMIN, STATS_USER, *(f"{name}_user" for name in products), *APPLICATION_SECRETS.values()]
+    if raw.get("valkey") is not None:
+        secrets += VALKEY_SECRETS
     for name in _mapping(raw, "rotations"):
         if _at(raw, "database", "server") == "local":
             yield Problem(("rotations", name), "rotates nothing: this stack's secrets are given", "none here", "remove")
@@ -800,6 +826,25 @@ def _pooler_problems(raw: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(("pgbouncer", "clientCaBundle"), "is not used", "nothing, or clientTls: true", "remove")
 
 
+def _valkey_problems(raw: dict[str, Any], products: dict[str, Any]) -> Iterator[Problem]:
+    valkey = raw.get("valkey")
+    if not isinstance(valkey, dict):
+        return
+    if raw.get("kubernetes") is None:
+        yield Problem(("valkey",), "has no cluster to run in", "nothing, or kubernetes as well", "remove")
+    if not any(_at(entry, "framework") == "django" for entry in products.values()):
+        yield Problem(("valkey",), "has no user", "nothing, or a product with framework: django", "remove")
+    for image in ("image", "exporterImage"):
+        if valkey.get(image) is None:
+            yield Problem(("valkey", image), "is missing", "an image by tag and digest, for its pods")
+    defaults = Valkey()
+    memory = valkey.get("maxMemoryMib", defaults.max_memory_mib)
+    storage = valkey.get("storageGib", defaults.storage_gib)
+    # While the append-only file is rewritten there are its old base, as much again that was written since, and the new.
+    if isinstance(memory, int) and isinstance(storage, int) and storage * 1024 < 3 * memory:
+        yield Problem(("valkey", "storageGib"), "is too small", f"{-(-3 * memory // 1024)} (3 x maxMemoryMib) or more")
+
+
 def _local_problems(raw: dict[str, Any], local: Any) -> Iterator[Problem]:
     if local is None:
         yield Problem(("local",), "is missing", "the local PostgreSQL's state, as make up writes it")
@@ -809,9 +854,12 @@ def _local_problems(raw: dict[str, Any], local: Any) -> Iterator[Problem]:
         "passwords": [ADMIN, *logins],
         "scramVerifiers": logins,
         "secrets": [
-            key
-            for name, key in APPLICATION_SECRETS.items()
-            if any(_at(entry, "framework") == name for entry in products.values())
+            *VALKEY_SECRETS,
+            *(
+                key
+                for name, key in APPLICATION_SECRETS.items()
+                if any(_at(entry, "framework") == name for entry in products.values())
+            ),
         ],
     }
     for part, names in needed.items():

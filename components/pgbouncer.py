@@ -12,7 +12,6 @@ from pulumi_kubernetes.core.v1 import (
     PodSpecArgsDict,
     ProbeArgsDict,
     Secret,
-    SecurityContextArgsDict,
     Service,
     ServiceAccount,
     TopologySpreadConstraintArgsDict,
@@ -30,6 +29,7 @@ from components.pgbouncer_ini import (
     ServerTls,
     auth_file,
 )
+from components.pod_security import LOCKED_DOWN, NOBODY
 from settings import KNOWN_AT_DEPLOY, STATS_USER, Product
 from settings import PgBouncer as PgBouncerSettings
 
@@ -52,7 +52,6 @@ _USERLIST = "userlist.txt"
 _CA_FILE = "rds-ca.pem"
 _EXPORTER_DSN = "exporter-dsn"
 _PGBOUNCER_UID = 70
-_NOBODY = 65534
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -321,7 +320,7 @@ class PgBouncer(pulumi.ComponentResource):
                         "requests": {"cpu": "250m", "memory": "128Mi"},
                         "limits": {"cpu": "1", "memory": "256Mi"},
                     },
-                    "security_context": _LOCKED_DOWN,
+                    "security_context": LOCKED_DOWN,
                     "volume_mounts": [
                         {"name": volume, "mount_path": path, "read_only": read_only}
                         for volume, path, read_only in mounts
@@ -346,18 +345,10 @@ class PgBouncer(pulumi.ComponentResource):
                         "requests": {"cpu": "20m", "memory": "32Mi"},
                         "limits": {"cpu": "100m", "memory": "64Mi"},
                     },
-                    "security_context": {**_LOCKED_DOWN, "run_as_user": _NOBODY, "run_as_group": _NOBODY},
+                    "security_context": {**LOCKED_DOWN, "run_as_user": NOBODY, "run_as_group": NOBODY},
                 },
             ],
         }
-
-
-_LOCKED_DOWN: SecurityContextArgsDict = {
-    "allow_privilege_escalation": False,
-    "read_only_root_filesystem": True,
-    "run_as_non_root": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 def _probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:

@@ -14,7 +14,17 @@ from typing import Any
 
 import settings
 from components.scram import scram_verifier
-from settings import ADMIN, APPLICATION_SECRETS, LOCAL_STATE, ROOT, STATS_USER, Product, Settings, SettingsError
+from settings import (
+    ADMIN,
+    APPLICATION_SECRETS,
+    LOCAL_STATE,
+    ROOT,
+    STATS_USER,
+    VALKEY_SECRETS,
+    Product,
+    Settings,
+    SettingsError,
+)
 
 FOLDER = (ROOT / LOCAL_STATE).parent
 """The ignored folder of this checkout. Every function takes another one, for tests."""
@@ -66,7 +76,10 @@ def ensure(products: Iterable[Product], directory: Path = FOLDER) -> None:
 
 def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:
     logins = [STATS_USER, *(product.login_role for product in products)]
-    wanted_secrets = [APPLICATION_SECRETS[product.framework] for product in products if product.framework]
+    wanted_secrets = [
+        *VALKEY_SECRETS,
+        *(APPLICATION_SECRETS[product.framework] for product in products if product.framework),
+    ]
     passwords = _with(before.get("passwords", {}), [ADMIN, *logins], lambda _: password())
     database_port = before.get("databasePort") or free_port(_USUAL_DATABASE_PORT)
     return {

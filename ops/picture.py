@@ -5,7 +5,7 @@ from settings import RdsDatabase, Settings
 
 
 def mermaid(told: Settings) -> str:
-    """A flowchart that GitHub draws: products, their namespaces, PgBouncer, the database, the media bucket."""
+    """A flowchart that GitHub draws: products, their namespaces, PgBouncer, Valkey, the database, the media bucket."""
     rds = isinstance(told.database, RdsDatabase)
     lines = ["flowchart LR"]
     homeless = []
@@ -16,10 +16,11 @@ def mermaid(told: Settings) -> str:
         else:
             homeless.append(f"  {node}")
     lines += homeless
-    where = "namespace shared" if rds else "this machine"
+    where = "namespace shared" if told.kubernetes else "this machine"
     lines += [
         f'  subgraph pooler["{where}"]',
         f'    pgbouncer["PgBouncer x {told.pgbouncer.replicas}<br/>transaction mode"]',
+        *(['    valkey["Valkey<br/>cache and queues"]'] if told.valkey else []),
         "  end",
         f'  database[("{"RDS " if rds else ""}PostgreSQL 15<br/>{settings.DATABASE}")]',
         "  pgbouncer --> database",
@@ -28,6 +29,8 @@ def mermaid(told: Settings) -> str:
         lines.append(f"  {product.name} -->|{product.schema_name}| pgbouncer")
         lines += [f"  {product.name} -.->|reads {other.schema_name}| pgbouncer" for other in told.readable_by(product)]
     names = set(told.products)
+    if told.valkey:
+        lines += [f"  {p.name} -->|Redis| valkey" for p in told.products.values() if p.framework == "django"]
     if {"django", "payload"} <= names:
         lines.append("  django -->|REST :3000| payload")
     if told.media:

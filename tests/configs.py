@@ -10,6 +10,11 @@ IMAGES = {
 }
 """Of PgBouncer on Kubernetes."""
 
+VALKEY_IMAGES = {
+    "image": f"valkey/valkey:8.1.4@sha256:{'e' * 64}",
+    "exporterImage": f"oliver006/redis_exporter:v1.74.0@sha256:{'f' * 64}",
+}
+
 ON_KIND: dict[str, dict[str, Any]] = {
     "kubernetes": {
         "context": "kind-lightwave",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the tests run against: Debian's PostgreSQL 15, PgBouncer and etcd, and a kube-apiserver built from its Go module.
+# What the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey) and etcd, and a kube-apiserver built from its Go module.
 # Where something cannot be had it says so and goes on: the tests that need it skip, with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,6 +9,7 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi; }
 packages=()
 [ -x /usr/lib/postgresql/15/bin/initdb ] || command -v initdb >/dev/null || packages+=(postgresql-15)
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
+command -v valkey-server >/dev/null || command -v redis-server >/dev/null || packages+=(redis-server)
 command -v etcd >/dev/null || packages+=(etcd-server)
 command -v openssl >/dev/null || packages+=(openssl)
 
@@ -20,12 +21,15 @@ if [ ${#packages[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     as_root apt-get update -q >/dev/null
     as_root apt-get install -q -y postgresql-common >/dev/null
-    # Debian would start a cluster and a pooler of its own, on the usual ports.
+    # Debian would start servers of its own, on the usual ports.
     as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
     # Only Debian 12 has PostgreSQL 15 itself; postgresql-common knows the project's own repository.
     apt-cache show postgresql-15 >/dev/null 2>&1 || as_root /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
     as_root apt-get install -q -y --no-install-recommends "${packages[@]}" >/dev/null
-    if [ -d /run/systemd/system ]; then as_root systemctl disable --now pgbouncer etcd >/dev/null 2>&1 || true; fi
+    # One by one: systemctl does nothing at all where one of them is no unit.
+    for unit in "${packages[@]/etcd-server/etcd}"; do
+      if [ -d /run/systemd/system ]; then as_root systemctl disable --now "$unit" >/dev/null 2>&1 || true; fi
+    done
   fi
 fi
 

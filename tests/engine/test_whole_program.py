@@ -29,7 +29,7 @@ from ops.access_matrix import matrix
 from ops.verify import Endpoint, read_only
 from ops.verify import connect as connect_verified
 from settings import ADMIN
-from tests.configs import IMAGES
+from tests.configs import IMAGES, VALKEY_IMAGES
 from tests.engine.conftest import Ended, Project, project_copy, require_provider
 from tests.engine.doubles import Computed, Double, serving
 from tests.integration import tls
@@ -190,6 +190,7 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
             "media", accountId="a" * 32, zoneId="b" * 32, credentials="given", accessKeyId="sentinel-key-id"
         )
         found.configure("pgbouncer", **IMAGES)
+        found.configure("valkey", **VALKEY_IMAGES)
         found.configure("kubernetes", waitForRollout=False)
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(
@@ -303,7 +304,7 @@ def test_no_secret_is_anywhere(prod: Prod) -> None:
         for r in resources
         if r["type"] == "random:index/randomPassword:RandomPassword"
     }
-    assert len(secrets) == 9
+    assert len(secrets) == 11
     secrets.add(R2_SECRET)
     places = {"printed or in a process list": "\n".join(prod.seen)}
     for path in (prod.project.root / "states").rglob("*"):

@@ -9,7 +9,7 @@ import pytest
 
 import settings
 from ops.recorder import Recording, record_stack
-from tests.configs import IMAGES
+from tests.configs import IMAGES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")
 
@@ -17,6 +17,7 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
     "media": {"accountId": "a" * 32, "zoneId": "b" * 32},
     "pgbouncer": IMAGES,
+    "valkey": VALKEY_IMAGES,
 }
 """What the repository does not know and a deploy must be told."""
 
@@ -40,7 +41,12 @@ def local_state(
         "pgbouncerPort": 6432,
         "passwords": {role: f"s3cr3t-{role}" for role in ["lightwave_admin", *roles]},
         "scramVerifiers": {role: f"SCRAM-SHA-256$s3cr3t-{role}" for role in roles},
-        "secrets": {"PAYLOAD_SECRET": "s3cr3t-payload", "DJANGO_SECRET_KEY": "s3cr3t-django"},
+        "secrets": {
+            "PAYLOAD_SECRET": "s3cr3t-payload",
+            "DJANGO_SECRET_KEY": "s3cr3t-django",
+            "VALKEY_PASSWORD": "s3cr3t-valkey",
+            "VALKEY_METRICS_PASSWORD": "s3cr3t-valkey-metrics",
+        },
     }
 
 

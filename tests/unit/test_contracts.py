@@ -225,7 +225,7 @@ def recorded_with_sentinels(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
             "pgbouncerPort": 6432,
             "passwords": dict.fromkeys([settings.ADMIN, *logins], SENTINEL),
             "scramVerifiers": dict.fromkeys(logins, f"SCRAM-SHA-256${SENTINEL}"),
-            "secrets": dict.fromkeys(settings.APPLICATION_SECRETS.values(), SENTINEL),
+            "secrets": dict.fromkeys([*settings.APPLICATION_SECRETS.values(), *settings.VALKEY_SECRETS], SENTINEL),
         }
 
     generated = {

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 import settings
 from settings import Settings, SettingsError
-from tests.configs import ON_KIND
+from tests.configs import ON_KIND, VALKEY_IMAGES
 from tests.unit.conftest import STACKS, full_config, local_state
 
 SECRET = "s3cr3t-value"  # no message may repeat it
@@ -130,7 +130,7 @@ _RESERVED = (
 REFUSED: list[tuple[str, str, Any, str]] = [
     # unknown keys
     ("dev", "wat", 1,
-     "is not a key; allowed: aws, database, kubernetes, media, pgbouncer, products, protect, rotations"),
+     "is not a key; allowed: aws, database, kubernetes, media, pgbouncer, products, protect, rotations, valkey"),
     ("dev", "stack", "x", "is not a key; allowed: aws, database, kubernetes"),
     ("dev", "local", {}, "is not a key; allowed: aws, database, kubernetes"),
     ("dev", "pgbouncer.replica", 2, "is not a key; did you mean replicas?; allowed: clientCaBundle, "),
@@ -194,7 +194,19 @@ REFUSED: list[tuple[str, str, Any, str]] = [
      "is missing; allowed: a file with the CAs that sign PgBouncer's certificate, with clientTls"),
     ("prod", "pgbouncer.clientCaBundle", "pgbouncer-ca.pem", "is not used; allowed: nothing, or clientTls: true"),
     ("prod", "pgbouncer.clientCaBundle", "../ca.pem", "is malformed; allowed: a file name that ends in .pem"),
+    ("prod", "valkey.image", ..., "is missing; allowed: an image by tag and digest, for its pods"),
+    ("prod", "valkey.exporterImage", None, "is missing; allowed: an image by tag and digest, for its pods"),
+    ("prod", "valkey.image", "valkey/valkey:8", "is malformed; allowed: an image by tag and digest"),
+    ("prod", "valkey.maxMemoryMib", 63, "63 is not allowed; allowed: a whole number from 64 to 16384"),
+    ("prod", "valkey.maxMemoryMib > valkey.storageGib", 2731, "is too small; allowed: 9 (3 x maxMemoryMib) or more"),
+    ("prod", "valkey.storageGib", 1, "is too small; allowed: 2 (3 x maxMemoryMib) or more"),
+    ("prod", "valkey.storageClass", "GP3", "is malformed; allowed: a DNS label"),
+    ("prod", "valkey.replicas", 2, "is not a key; allowed: exporterImage, image, maxMemoryMib, storageClass"),
+    ("prod", "kubernetes > valkey", None, "has no cluster to run in; allowed: nothing, or kubernetes as well"),
+    ("prod", "products.django.framework > valkey", ..., "has no user; allowed: nothing, or a product with framework"),
     # a developer's cluster
+    ("dev", "valkey", VALKEY_IMAGES, "has no cluster to run in; allowed: nothing, or kubernetes as well"),
+    ("dev", "valkey > valkey.image", {"maxMemoryMib": 64}, "is missing; allowed: an image by tag and digest"),
     ("dev", "kubernetes > kubernetes.context", {**ON_KIND["kubernetes"], "context": None},
      "is missing; allowed: a kubeconfig context of kind or k3d"),
     ("dev", "kubernetes > kubernetes.databaseHost", {**ON_KIND["kubernetes"], "databaseHost": None},
@@ -445,6 +457,25 @@ def test_without_local_state_it_says_make_up() -> None:
         settings.load("dev", full_config("dev"))
     assert "1 error " in str(refused.value)
     assert "mend it: make up" in str(refused.value)
+
+
+def test_a_local_state_from_before_valkey_says_make_up() -> None:
+    state = local_state()
+    for name in settings.VALKEY_SECRETS:
+        del state["secrets"][name]
+    with pytest.raises(SettingsError) as refused:
+        settings.load("dev", full_config("dev"), local=state)
+    assert re.findall(r"local\.secrets\.(\S+): is missing", str(refused.value)) == sorted(settings.VALKEY_SECRETS)
+    assert str(refused.value).count("mend it: make up") == 2
+
+
+def test_valkeys_passwords_rotate_where_there_is_one() -> None:
+    config = full_config("prod")
+    put(config, "rotations", {"VALKEY_PASSWORD": 1, "VALKEY_METRICS_PASSWORD": 2})
+    assert load("prod", config).rotations == {"VALKEY_PASSWORD": 1, "VALKEY_METRICS_PASSWORD": 2}
+    config["lightwave:valkey"] = {}
+    with pytest.raises(SettingsError, match=r"rotations\.VALKEY_PASSWORD: is no secret; allowed: lightwave_admin"):
+        load("prod", config)
 
 
 def test_a_product_that_the_local_state_does_not_know_says_make_up() -> None:

@@ -112,25 +112,34 @@ def held(server: ApiServer, wanted: Sequence[Mapping[str, Any]]) -> list[dict[st
 def test_each_pod_template_is_admitted_as_a_pod(recording: Recording, applied: ApiServer) -> None:
     """A Deployment is accepted whatever its pods are: only a Pod meets Pod Security, quota and service account."""
     templates = [
-        (document["metadata"], document["spec"]["template"])
+        (document["metadata"], document["spec"])
         for document in documents(recording)
         if document["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job")
     ]
-    assert [(metadata["namespace"], metadata["name"]) for metadata, _ in templates] == [("shared", "pgbouncer")]
-    for metadata, template in templates:
+    assert [(metadata["namespace"], metadata["name"]) for metadata, _ in templates] == [
+        ("shared", "pgbouncer"),
+        ("shared", "valkey"),
+    ]
+    for metadata, controller in templates:
+        template, claims = controller["template"], controller.get("volumeClaimTemplates", [])
+        # As a StatefulSet's controller gives each pod its volumes.
+        volumes = [
+            {"name": name, "persistentVolumeClaim": {"claimName": f"{name}-{metadata['name']}-0"}}
+            for name in (claim["metadata"]["name"] for claim in claims)
+        ]
         answer = applied.create(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {**template["metadata"], "name": metadata["name"], "namespace": metadata["namespace"]},
-                "spec": template["spec"],
+                "spec": {**template["spec"], "volumes": [*template["spec"]["volumes"], *volumes]},
             }
         )
         assert answer.ok, answer.output
         # `warn: restricted` holds in every namespace, and this one is silent.
         assert answer.warnings == ""
         priority = applied.get("pod", metadata["name"], f"--namespace={metadata['namespace']}")["spec"]["priority"]
-        assert priority == 1_000_000
+        assert priority == (1_000_000 if metadata["name"] == "pgbouncer" else 0)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)
