@@ -1,6 +1,5 @@
 """PgBouncer on the cluster: the one way from the services to the database."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from components.pgbouncer_ini import (
     ServerTls,
     auth_file,
 )
-from components.pod_security import LOCKED_DOWN, NOBODY
+from components.pods import LOCKED_DOWN, metrics_exporter, rollout_annotations
 from settings import KNOWN_AT_DEPLOY, STATS_USER, Product
 from settings import PgBouncer as PgBouncerSettings
 
@@ -247,17 +246,12 @@ class PgBouncer(pulumi.ComponentResource):
             "template": {
                 "metadata": {
                     "labels": dict(PGBOUNCER),
-                    "annotations": {
-                        # Neither a changed ConfigMap nor a changed Secret restarts a pod. For passwords a counter
-                        # does: a checksum would say something about them.
-                        "lightwave.media/config-sha256": ini.apply(
-                            lambda text: hashlib.sha256(text.encode()).hexdigest()
-                        ),
-                        "lightwave.media/rotations": " ".join(
-                            f"{role}={self._args.rotations.get(role, 0)}" for role in sorted(self._args.verifiers)
-                        ),
-                        "kubectl.kubernetes.io/default-container": SERVICE,
-                    },
+                    "annotations": rollout_annotations(
+                        config=ini,
+                        rotations=self._args.rotations,
+                        secrets=list(self._args.verifiers),
+                        container=SERVICE,
+                    ),
                 },
                 "spec": self._pod(drain),
             },
@@ -326,27 +320,17 @@ class PgBouncer(pulumi.ComponentResource):
                         for volume, path, read_only in mounts
                     ],
                 },
-                {
-                    "name": "exporter",
-                    "image": settings.exporter_image,
-                    "args": [f"--web.listen-address=:{PGBOUNCER_METRICS_PORT}"],
-                    "env": [
+                metrics_exporter(
+                    image=settings.exporter_image,
+                    port=PGBOUNCER_METRICS_PORT,
+                    path="/",
+                    env=[
                         {
                             "name": "PGBOUNCER_EXPORTER_CONNECTION_STRING",
                             "value_from": {"secret_key_ref": {"name": "pgbouncer-auth", "key": _EXPORTER_DSN}},
                         }
                     ],
-                    "ports": [{"name": "metrics", "container_port": PGBOUNCER_METRICS_PORT, "protocol": "TCP"}],
-                    # Not /metrics: that asks PgBouncer, whose failure a restart of the exporter would not mend.
-                    "startup_probe": _http_probe(period_seconds=2, failure_threshold=30),
-                    "readiness_probe": _http_probe(period_seconds=10, failure_threshold=3),
-                    "liveness_probe": _http_probe(period_seconds=30, failure_threshold=3),
-                    "resources": {
-                        "requests": {"cpu": "20m", "memory": "32Mi"},
-                        "limits": {"cpu": "100m", "memory": "64Mi"},
-                    },
-                    "security_context": {**LOCKED_DOWN, "run_as_user": NOBODY, "run_as_group": NOBODY},
-                },
+                ),
             ],
         }
 
@@ -354,15 +338,6 @@ class PgBouncer(pulumi.ComponentResource):
 def _probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
     return {
         "tcp_socket": {"port": PGBOUNCER_PORT},
-        "period_seconds": period_seconds,
-        "failure_threshold": failure_threshold,
-        "timeout_seconds": 2,
-    }
-
-
-def _http_probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-    return {
-        "http_get": {"path": "/", "port": PGBOUNCER_METRICS_PORT},
         "period_seconds": period_seconds,
         "failure_threshold": failure_threshold,
         "timeout_seconds": 2,

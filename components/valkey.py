@@ -20,7 +20,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 from components.network_flows import REDIS, REDIS_METRICS_PORT, REDIS_PORT
-from components.pod_security import LOCKED_DOWN, NOBODY
+from components.pods import LOCKED_DOWN, metrics_exporter, rollout_annotations
 from settings import VALKEY_SECRETS
 from settings import Valkey as ValkeySettings
 
@@ -218,15 +218,9 @@ class Valkey(pulumi.ComponentResource):
             "template": {
                 "metadata": {
                     "labels": dict(REDIS),
-                    "annotations": {
-                        # Neither a changed ConfigMap nor a changed Secret restarts a pod. For passwords a counter
-                        # does: a checksum would say something about them.
-                        "lightwave.media/config-sha256": _sha256(conf),
-                        "lightwave.media/rotations": " ".join(
-                            f"{secret}={self._args.rotations.get(secret, 0)}" for secret in sorted(VALKEY_SECRETS)
-                        ),
-                        "kubectl.kubernetes.io/default-container": _NAME,
-                    },
+                    "annotations": rollout_annotations(
+                        config=conf, rotations=self._args.rotations, secrets=VALKEY_SECRETS, container=_NAME
+                    ),
                 },
                 "spec": self._pod(),
             },
@@ -297,26 +291,16 @@ class Valkey(pulumi.ComponentResource):
                         {"name": "data", "mount_path": DATA_PATH, "read_only": False},
                     ],
                 },
-                {
-                    "name": "exporter",
-                    "image": settings.exporter_image,
-                    "args": [f"--web.listen-address=:{REDIS_METRICS_PORT}"],
-                    "env": [
+                metrics_exporter(
+                    image=settings.exporter_image,
+                    port=REDIS_METRICS_PORT,
+                    path="/health",
+                    env=[
                         {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{REDIS_PORT}"},
                         {"name": "REDIS_USER", "value": METRICS_USER},
                         self._metrics_password("REDIS_PASSWORD"),
                     ],
-                    "ports": [{"name": "metrics", "container_port": REDIS_METRICS_PORT, "protocol": "TCP"}],
-                    # Not /metrics: that asks Valkey, whose failure a restart of the exporter would not mend.
-                    "startup_probe": _http_probe(period_seconds=2, failure_threshold=30),
-                    "readiness_probe": _http_probe(period_seconds=10, failure_threshold=3),
-                    "liveness_probe": _http_probe(period_seconds=30, failure_threshold=3),
-                    "resources": {
-                        "requests": {"cpu": "20m", "memory": "32Mi"},
-                        "limits": {"cpu": "100m", "memory": "64Mi"},
-                    },
-                    "security_context": {**LOCKED_DOWN, "run_as_user": NOBODY, "run_as_group": NOBODY},
-                },
+                ),
             ],
         }
 
@@ -334,13 +318,4 @@ def _cli_probe(*flags: str, period_seconds: int, failure_threshold: int) -> Prob
         "period_seconds": period_seconds,
         "failure_threshold": failure_threshold,
         "timeout_seconds": 3,
-    }
-
-
-def _http_probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-    return {
-        "http_get": {"path": "/health", "port": REDIS_METRICS_PORT},
-        "period_seconds": period_seconds,
-        "failure_threshold": failure_threshold,
-        "timeout_seconds": 2,
     }

@@ -23,6 +23,7 @@ import yaml
 from ops import engine, local_state
 from settings import ADMIN, DATABASE, ROOT
 from tests.integration.conftest import require_binaries
+from tests.required import not_here
 
 SECONDS = 120
 """No command of these tests may take longer."""
@@ -186,10 +187,7 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
 def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home for Pulumi with the machine's plugins; skips where there is no engine (REQUIRE_ENGINE=1: a failure)."""
     if shutil.which("pulumi") is None:
-        reason = "pulumi is not on PATH"
-        if os.environ.get("REQUIRE_ENGINE") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_here("pulumi is not on PATH", "REQUIRE_ENGINE")
     home = tmp_path_factory.mktemp("pulumi-home")
     plugins = Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi")) / "plugins"
     if plugins.exists():
@@ -200,10 +198,7 @@ def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def require_provider(name: str, pulumi_home: Path) -> None:
     """Skips where the engine's plugin is not on this machine; with REQUIRE_ENGINE=1 that is a failure."""
     if shutil.which(f"pulumi-resource-{name}") is None and not list(pulumi_home.glob(f"plugins/resource-{name}-*")):
-        reason = f"the {name} provider's plugin is not on this machine"
-        if os.environ.get("REQUIRE_ENGINE") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_here(f"the {name} provider's plugin is not on this machine", "REQUIRE_ENGINE")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Real servers for the integration tests: PostgreSQL 15 and PgBouncer, as `make up` starts them without containers."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import pytest
 
 from ops import local_state, services
 from settings import ADMIN, DATABASE, LocalState, Settings
+from tests.required import not_here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +65,7 @@ def superuser(running: services.Running, database: str = DATABASE) -> psycopg.Co
 def require_binaries() -> None:
     """Skips where the servers' binaries are missing; with REQUIRE_SERVERS=1 that is a failure."""
     if services.find_binaries() is None:
-        reason = "PostgreSQL 15 and PgBouncer are not on this machine"
-        if os.environ.get("REQUIRE_SERVERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        not_here("PostgreSQL 15 and PgBouncer are not on this machine", "REQUIRE_SERVERS")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Debian 12 has Redis 7.0, whose configuration and access rules Valkey took over; 
 """
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -18,8 +17,10 @@ import pytest
 
 from components.valkey import METRICS_USER, users_acl, valkey_conf
 from ops import local_state
+from tests.required import not_here
 
-PASSWORD, METRICS_PASSWORD = secrets.token_hex(20), secrets.token_hex(20)
+# The same in every test process: they are part of the names of tests.
+PASSWORD, METRICS_PASSWORD = "of-the-services-0123456789", "of-the-exporter-0123456789"
 MAX_MEMORY_MIB = 64
 
 
@@ -66,10 +67,7 @@ def binaries() -> tuple[str, str]:
         server, cli = shutil.which(f"{name}-server"), shutil.which(f"{name}-cli")
         if server and cli:
             return server, cli
-    reason = "neither Valkey nor Redis is on this machine"
-    if os.environ.get("REQUIRE_SERVERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return not_here("neither Valkey nor Redis is on this machine", "REQUIRE_SERVERS")
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What the unit tests share: both stacks' real config and recording, each read once a test process."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -48,6 +48,20 @@ def local_state(
             "VALKEY_METRICS_PASSWORD": "s3cr3t-valkey-metrics",
         },
     }
+
+
+def workload_pod(recorded: Recording, kind: str) -> Mapping[str, Any]:
+    """The pod spec of the recording's one workload of a kind, such as Deployment."""
+    (workload,) = recorded.of_type(f"kubernetes:apps/v1:{kind}")
+    spec: Mapping[str, Any] = workload.inputs["spec"]["template"]["spec"]
+    return spec
+
+
+def container_of(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Its container of that name."""
+    (found,) = [container for container in pod["containers"] if container["name"] == name]
+    assert isinstance(found, Mapping)
+    return found
 
 
 @pytest.fixture(scope="session")

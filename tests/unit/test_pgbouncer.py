@@ -14,6 +14,7 @@ from components.pgbouncer_ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from ops import recorder
 from ops.recorder import Recording, Secret
 from settings import Product
+from tests.unit.conftest import container_of, workload_pod
 
 CORE = "kubernetes:core/v1:"
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:kubernetes:PgBouncer::pgbouncer"
@@ -65,14 +66,11 @@ def deployment(recorded: Recording) -> Mapping[str, Any]:
 
 
 def pod(recorded: Recording) -> Mapping[str, Any]:
-    spec: Mapping[str, Any] = deployment(recorded)["spec"]["template"]["spec"]
-    return spec
+    return workload_pod(recorded, "Deployment")
 
 
 def container(recorded: Recording, name: str) -> Mapping[str, Any]:
-    (found,) = [c for c in pod(recorded)["containers"] if c["name"] == name]
-    assert isinstance(found, Mapping)
-    return found
+    return container_of(pod(recorded), name)
 
 
 def ini(recorded: Recording) -> str:

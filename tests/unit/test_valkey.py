@@ -13,6 +13,7 @@ from components.valkey import Valkey, ValkeyArgs, users_acl, valkey_conf
 from ops import local_state, recorder
 from ops.recorder import Recording, Secret, record_stack
 from tests.configs import ON_KIND, VALKEY_IMAGES
+from tests.unit.conftest import container_of, workload_pod
 
 CORE = "kubernetes:core/v1:"
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:kubernetes:Valkey::valkey"
@@ -54,14 +55,11 @@ def stateful_set(recorded: Recording) -> Mapping[str, Any]:
 
 
 def pod(recorded: Recording) -> Mapping[str, Any]:
-    spec: Mapping[str, Any] = stateful_set(recorded)["spec"]["template"]["spec"]
-    return spec
+    return workload_pod(recorded, "StatefulSet")
 
 
 def container(recorded: Recording, name: str) -> Mapping[str, Any]:
-    (found,) = [c for c in pod(recorded)["containers"] if c["name"] == name]
-    assert isinstance(found, Mapping)
-    return found
+    return container_of(pod(recorded), name)
 
 
 def conf(recorded: Recording) -> str:

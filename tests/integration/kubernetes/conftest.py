@@ -19,6 +19,7 @@ from ops import local_state
 from ops.manifests import manifests
 from ops.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
+from tests.required import not_here
 
 READY_SECONDS = 90
 ADMIN_TOKEN = "admin"
@@ -150,9 +151,7 @@ def running_api_server() -> Iterator[ApiServer]:
     """
     missing = _missing()
     if missing:
-        if os.environ.get("REQUIRE_KUBERNETES") == "1":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        not_here(missing, "REQUIRE_KUBERNETES")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lightwave-kubernetes-")))
         client = local_state.free_port()
