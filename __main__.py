@@ -156,7 +156,7 @@ if settings.kubernetes:
     flows = platform_flows(
         products=products,
         edge_namespace=settings.kubernetes.edge_namespace,
-        database_cidrs=cluster.database_cidrs if on_eks else settings.kubernetes.database_cidrs,
+        database_cidrs=cluster.database_cidrs if rds else settings.kubernetes.database_cidrs,
         database_port=settings.local.database_port if settings.local else POSTGRES_PORT,
     )
     namespaces = {

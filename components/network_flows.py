@@ -71,6 +71,7 @@ class Networks:
     """Addresses outside the cluster."""
 
     cidrs: pulumi.Input[Sequence[str]]
+    """One or more; ValueError for none, which Kubernetes would read as everywhere."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +207,8 @@ def _selector(pods: Pods) -> LabelSelectorArgsDict:
 
 
 def _blocks(cidrs: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
+    if not cidrs:
+        raise ValueError("a network policy to no network would allow every one")
     return [{"ip_block": {"cidr": cidr}} for cidr in cidrs]
 
 

@@ -310,6 +310,10 @@ def test_no_secret_is_anywhere(prod: Prod) -> None:
     for path in (prod.project.root / "states").rglob("*"):
         if path.is_file():
             places[path.name] = path.read_text(errors="replace")
+    logs = (prod.project.root / ".local/servers/postgresql.log", prod.kubernetes.directory / "apiserver.log")
+    for log in logs:
+        places[log.name] = log.read_text(errors="replace")
+        assert places[log.name]
     for secret in secrets:
         forms = {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
         for place, text in places.items():

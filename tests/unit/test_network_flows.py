@@ -402,3 +402,9 @@ def test_a_product_without_a_namespace_has_no_flow(prod: settings.Settings) -> N
         "metrics-of-redis",
     }
     assert [flow.source for flow in flows if not flow.source.labels] == [Pods(namespace="shared")]
+
+
+def test_a_policy_to_no_network_is_refused(prod: settings.Settings) -> None:
+    """An empty list of peers is every peer to Kubernetes."""
+    with pytest.raises(Exception, match="a network policy to no network would allow every one"):
+        cluster_with(prod, flows_of(prod, ()))

@@ -166,3 +166,15 @@ def test_services_verify_the_pooler(client_tls: Recording) -> None:
 def test_the_pooler_itself_trusts_the_databases_cas_alone(client_tls: Recording) -> None:
     assert client_tls.one(f"{CORE}ConfigMap", "pgbouncer-ca").inputs["data"] == {"rds-ca.pem": DATABASE_CA}
     assert json.dumps(client_tls.one(f"{CORE}ConfigMap", "pgbouncer-config").inputs).count("verify-full") == 1
+
+
+# --- production's database on another cluster -------------------------------------------------------------------------
+
+
+def test_production_by_a_context_still_knows_its_databases_networks() -> None:
+    prod = settings.stack_config("prod")["lightwave:kubernetes"]
+    recording = record_stack("prod", overrides={"lightwave:kubernetes": {**prod, "context": "by-hand"}})
+    policy = recording.one("kubernetes:networking.k8s.io/v1:NetworkPolicy", "shared-egress-pgbouncer-to-database")
+    (egress,) = policy.inputs["spec"]["egress"]
+    assert egress["to"]
+    assert recording.one("pulumi:providers:kubernetes", "kubernetes").inputs["context"] == "by-hand"
