@@ -40,3 +40,14 @@ if command -v go >/dev/null; then
 else
   echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will skip"
 fi
+
+if command -v pulumi >/dev/null; then
+  .venv/bin/python - <<'EOF' || echo "servers: not every provider of the engine can be had; its tests will skip"
+from ops import engine
+
+try:
+    engine.find(providers=("postgresql", "kubernetes", "random"))
+except engine.NoEngineError as reason:
+    raise SystemExit(f"servers: {reason}") from None
+EOF
+fi

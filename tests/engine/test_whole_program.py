@@ -148,7 +148,8 @@ def cloudflare_double() -> Double:
 
 @pytest.fixture(scope="module")
 def prod(pulumi_home: Path) -> Iterator[Prod]:
-    require_provider("kubernetes", pulumi_home)
+    for provider in ("kubernetes", "random"):
+        require_provider(provider, pulumi_home)
     with ExitStack() as stack:
         kubernetes = stack.enter_context(running_api_server())
         project = stack.enter_context(project_copy(pulumi_home))
