@@ -22,11 +22,15 @@ import yaml
 
 from ops import engine, local_state
 from settings import ADMIN, DATABASE, ROOT
+from tests.engine.catalog import Catalog, snapshot
 from tests.integration.conftest import require_binaries
 from tests.required import not_here
 
 SECONDS = 120
 """No command of these tests may take longer."""
+
+_PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
+"""The seed's appendix."""
 
 _FILES = ("*.py", "Pulumi*.yaml", "components", "ops", "policies", "local")
 
@@ -119,6 +123,26 @@ class Project:
         """The product table as Pulumi.yaml has it."""
         table: dict[str, Any] = yaml.safe_load((self.root / "Pulumi.yaml").read_text())["config"]["lightwave:products"]
         return dict(table["default"])
+
+    def read_by_django(self, *, on: bool) -> None:
+        """Switches Django's read on Payload's schema on or off in the product table."""
+        products = self.products()
+        if on:
+            products["payload"]["readers"] = ["django"]
+        self.configure(products=products)
+
+    def make_tables(self) -> None:
+        """What the services' migrations make, with a row and a function."""
+        with self.connect("payload_user") as payload, self.connect("django_user") as django:
+            payload.execute(_PAYLOAD_TABLES)
+            payload.execute("INSERT INTO users VALUES (gen_random_uuid(), 'a', 'a@example.com', 'x')")
+            payload.execute("CREATE FUNCTION payload.secret() RETURNS integer LANGUAGE sql RETURN 1")
+            django.execute("CREATE TABLE auth_user (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text)")
+
+    def catalog(self) -> Catalog:
+        """What the database's catalogs say of roles and rights."""
+        with self.connect() as admin:
+            return snapshot(admin)
 
     @property
     def state_file(self) -> Path:
