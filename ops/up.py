@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from ops import engine, env_files, local_state, recorder, services, sql, verify
+from ops import deploy, engine, env_files, local_state, recorder, services, sql, verify
 from ops.local_state import FOLDER
 from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
 
@@ -124,7 +124,7 @@ def _engine(told: Settings, how: str | None) -> engine.Engine | None:
             raise engine.EngineError(f"{only}this database was {how}; with an engine, run: {WIPE}")
         return None
     try:
-        return engine.find(told.stack, providers=engine.providers(told))
+        found = engine.find(told.stack, providers=engine.providers(told))
     except engine.NoEngineError as reason:
         if how == sql.ENGINE_MARK:
             raise engine.EngineError(
@@ -134,6 +134,11 @@ def _engine(told: Settings, how: str | None) -> engine.Engine | None:
             raise engine.EngineError(f"{only}{reason}") from reason
         _say(f"no Pulumi engine ({reason}): the database is built from the plan's SQL, with the same result")
         return None
+    if told.kubernetes and told.kubernetes.context:
+        problem = deploy.context_problem(told.kubernetes.context)
+        if problem:
+            raise engine.EngineError(f"{problem.what}; {problem.cure}")
+    return found
 
 
 def _differences(changes: Mapping[str, int]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Dev with a developer's own cluster switched on, by `make up`: the real engine, a real Kubernetes API server."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, 
     # There are no nodes: nothing becomes ready.
     cluster = {**ON_KIND["kubernetes"], "databaseHost": ADDRESS, "waitForRollout": False}
     project.configure(**(ON_KIND | {"kubernetes": cluster}))
+    unknown = project.make_up(environment={"KUBECONFIG": os.devnull})
+    assert unknown.status == 2, unknown.output
+    assert 'context "kind-lightwave" does not exist' in unknown.output
+    assert not (project.root / engine.STATE_FOLDER).exists()
+
     environment = kubeconfig(project, kubernetes)
     first = project.make_up(environment=environment)
     assert first.status == 0, first.output

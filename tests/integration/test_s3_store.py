@@ -58,7 +58,8 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             time.sleep(0.1)
         yield {entry.name: str(entry.value) for entry in entries}
     finally:
-        process.terminate()
+        # On SIGTERM it waits for its clients' idle connections.
+        process.kill()
         process.wait(10)
 
 
