@@ -61,8 +61,9 @@ tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TA
 servers: ## install and build what the tests run against
 	@tests/servers.sh
 
+# Three workers on two cores: the engine's tests wait as much as they compute. The folders' order puts them first.
 test: $(VENV)/.installed servers ## every test that needs no cloud account
-	$(PYTHON) -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-unit: $(VENV)/.installed ## the tests that start no server
 	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST)
