@@ -157,7 +157,7 @@ def status(directory: Path = FOLDER) -> Status:
 def extras(directory: Path = FOLDER) -> Extras | None:
     """The S3 store and Valkey of this folder; None where its servers are no containers."""
     path = directory / "compose.json"
-    if _recorded(directory) != "compose" or not path.exists():
+    if not path.exists():  # written when containers are started, removed with their data
         return None
     known = json.loads(path.read_text())
     return Extras(

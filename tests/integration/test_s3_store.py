@@ -28,7 +28,6 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     told = local_state.prepare("dev", folder)
     assert told.local is not None
     services._Compose(folder)._extras(told.local)
-    local_state.write_private(folder / "services.json", '{"how": "compose"}')
     extras = services.extras(folder)
     assert extras is not None
     entries = env_files.for_local(told, told.products["payload"], extras)
