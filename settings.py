@@ -10,7 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -778,6 +778,12 @@ def _media_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     domain, zone = media.get("domain"), media.get("zone")
     if isinstance(domain, str) and isinstance(zone, str) and not domain.endswith(f".{zone}"):
         yield Problem(("media", "domain"), "is not in the zone", "a name in media.zone, such as cdn.<zone>")
+    # A developer's bucket is beside production's, perhaps in the same account and zone.
+    if _at(raw, "database", "server") == "local" and media:
+        if media.get("bucket", BUCKET) == BUCKET:
+            yield Problem(("media", "bucket"), "is production's", f"another name, such as {BUCKET}-dev")
+        if media.get("zoneSingletons", True) is True:
+            yield Problem(("media", "zoneSingletons"), "is on", "false: production's stack owns the zone's rules")
     given = media.get("credentials") == "given"
     for key in ("accessKeyId", "secretAccessKey"):
         if given and media.get(key) is None:
@@ -798,12 +804,16 @@ def _kubernetes_problems(raw: dict[str, Any], products: dict[str, Any]) -> Itera
         yield Problem(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
     match _at(raw, "database", "server"):
         case "local" if isinstance(raw.get("kubernetes"), dict):
-            # Without a context it would be whichever kubectl happens to be at: production's, perhaps.
-            if kubernetes.get("context") is None:
-                yield Problem(("kubernetes", "context"), "is missing", "a kubeconfig context of kind or k3d")
-            if kubernetes.get("databaseHost") in (None, "0.0.0.0"):  # noqa: S104 (refused)
+            # Any other context, or none, may be production's: the names there are the same, and would be taken over.
+            context = kubernetes.get("context")
+            if context is None or (isinstance(context, str) and not context.startswith(("kind-", "k3d-"))):
+                wrong = "is missing" if context is None else f"{_shown(context)} is no cluster of a developer's own"
+                yield Problem(
+                    ("kubernetes", "context"), wrong, "a kubeconfig context of kind or k3d, such as kind-kind"
+                )
+            wrong = _unreachable_by_pods(kubernetes.get("databaseHost"), kubernetes.get("databaseCidrs"))
+            if wrong:
                 allowed = "where its pods reach this machine's PostgreSQL, such as host.docker.internal or 172.18.0.1"
-                wrong = "is missing" if kubernetes.get("databaseHost") is None else "is no address to connect to"
                 yield Problem(("kubernetes", "databaseHost"), wrong, allowed)
             # A policy to no network at all would let everything through.
             if not kubernetes.get("databaseCidrs"):
@@ -813,12 +823,33 @@ def _kubernetes_problems(raw: dict[str, Any], products: dict[str, Any]) -> Itera
             yield Problem(("kubernetes", "databaseHost"), "is not used", "nothing: RDS tells its own", "remove")
 
 
+def _unreachable_by_pods(host: Any, cidrs: Any) -> str:
+    """What is wrong with kubernetes.databaseHost; empty where nothing is."""
+    if host is None:
+        return "is missing"
+    try:
+        address = ipaddress.ip_address(str(host))
+    except ValueError:
+        return "" if host != "localhost" and re.search("[a-z]", str(host)) else "is no host that pods reach"
+    if address.version != 4 or address.is_unspecified or str(address) == "127.0.0.1":
+        return "is no address that pods reach"
+    inside = False
+    for cidr in cidrs if isinstance(cidrs, list) else ():
+        with suppress(ValueError):  # said of the entry itself
+            inside = inside or address in ipaddress.ip_network(str(cidr))
+    return "" if inside or not cidrs else "is in none of databaseCidrs: network policies would not let pods there"
+
+
 def _pooler_problems(raw: dict[str, Any]) -> Iterator[Problem]:
     pgbouncer = _mapping(raw, "pgbouncer")
     if _at(raw, "database", "server") == "rds" or isinstance(raw.get("kubernetes"), dict):
         for image in ("image", "exporterImage"):
             if pgbouncer.get(image) is None:
                 yield Problem(("pgbouncer", image), "is missing", "an image by tag and digest, for its pods")
+    elif pgbouncer.get("clientTls"):
+        yield Problem(
+            ("pgbouncer", "clientTls"), "has no cluster to run in", "nothing, or kubernetes as well", "remove"
+        )
     if pgbouncer.get("clientTls") is True and pgbouncer.get("clientCaBundle") is None:
         allowed = "a file with the CAs that sign PgBouncer's certificate, with clientTls"
         yield Problem(("pgbouncer", "clientCaBundle"), "is missing", allowed)

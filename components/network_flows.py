@@ -208,7 +208,7 @@ def _selector(pods: Pods) -> LabelSelectorArgsDict:
 
 def _blocks(cidrs: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
     if not cidrs:
-        raise ValueError("a network policy to no network would allow every one")
+        raise ValueError("kubernetes.databaseCidrs: a network policy to no network would allow every one")
     return [{"ip_block": {"cidr": cidr}} for cidr in cidrs]
 
 

@@ -21,6 +21,7 @@ import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -196,7 +197,7 @@ def _add(found: Findings, *problems: Problem | None) -> bool:
 
 
 def _cloud(found: Findings, told: Settings, *, database: bool) -> None:
-    _add(found, cloudflare_problem(told, os.environ), authorities_problem(told))
+    _add(found, cloudflare_problem(told, os.environ), *authorities_problems(told))
     if told.local is not None:
         _add(found, local_database_problem(told.local.database_port))
     account = True
@@ -288,16 +289,17 @@ def cloudflare_problem(told: Settings, environment: Mapping[str, str]) -> Proble
     return Problem("CLOUDFLARE_API_TOKEN is not set", "the token's scopes: docs/bootstrap.md")
 
 
-def authorities_problem(told: Settings) -> Problem | None:
+def authorities_problems(told: Settings) -> Iterator[Problem]:
     """The certificates that servers are verified with are files beside the program."""
-    try:
-        if isinstance(told.database, RdsDatabase):
-            settings.ca_bundle(told.database)
-        settings.client_ca_bundle(told.pgbouncer)
-    except settings.SettingsError as missing:
-        what, _, cure = str(missing).partition(settings.MEND)
-        return Problem(what, cure)
-    return None
+    files: list[Callable[[], object]] = [partial(settings.client_ca_bundle, told.pgbouncer)]
+    if isinstance(told.database, RdsDatabase):
+        files.append(partial(settings.ca_bundle, told.database))
+    for read in files:
+        try:
+            read()
+        except SettingsError as missing:
+            what, _, cure = str(missing).partition(settings.MEND)
+            yield Problem(what, cure)
 
 
 def account_problem(account_id: str) -> Problem | None:

@@ -235,6 +235,20 @@ def drop_cut_attributes(backend: Path) -> None:
             attributes.unlink(missing_ok=True)
 
 
+def at_cloudflare(root: Path = settings.ROOT) -> list[str]:
+    """Names of what the dev stack's state holds at Cloudflare; none where there is no state to be read."""
+    state = root / STATE_FOLDER / ".pulumi" / "stacks" / settings.PROJECT / "dev.json"
+    try:
+        latest = json.loads(state.read_text())["checkpoint"]["latest"] or {}
+    except (FileNotFoundError, ValueError, KeyError):
+        return []
+    return [
+        resource["urn"].rpartition("::")[2]
+        for resource in latest.get("resources") or []
+        if resource["type"].startswith("cloudflare:")
+    ]
+
+
 def dev_environment(root: Path = settings.ROOT) -> dict[str, str]:
     """The two variables with which plain `pulumi` commands work on the dev stack."""
     return {

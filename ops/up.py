@@ -4,6 +4,7 @@ How a database was built decides how it goes on: one that the engine manages nee
 the plan's SQL stays with it, and only an empty one takes what the machine has. The two ways are never mixed.
 """
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -48,10 +49,15 @@ def down(*, wipe: bool = False) -> int:
     try:
         with local_state.locked(FOLDER / "up"):
             if wipe:
+                if kept := engine.at_cloudflare():
+                    raise engine.EngineError(
+                        f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten;"
+                        " take lightwave:media out of Pulumi.dev.yaml, run: make up, then make down WIPE=1"
+                    )
                 # Before the data: what is left of a killed wipe is a database that the next `up` refuses or mends.
                 shutil.rmtree(ROOT / engine.STATE_FOLDER, ignore_errors=True)
             actions = services.stop(wipe=wipe)
-    except services.ServicesError as refusal:
+    except (engine.EngineError, services.ServicesError) as refusal:
         print(refusal, file=sys.stderr)
         return 2
     _say(*(actions or ["nothing of the dev stack runs"]))
@@ -134,8 +140,8 @@ def _engine(told: Settings, how: str | None) -> engine.Engine | None:
             raise engine.EngineError(f"{only}{reason}") from reason
         _say(f"no Pulumi engine ({reason}): the database is built from the plan's SQL, with the same result")
         return None
-    if told.kubernetes and told.kubernetes.context:
-        problem = deploy.context_problem(told.kubernetes.context)
+    context = told.kubernetes.context if told.kubernetes else None
+    for problem in (deploy.context_problem(context) if context else None, deploy.cloudflare_problem(told, os.environ)):
         if problem:
             raise engine.EngineError(f"{problem.what}; {problem.cure}")
     return found

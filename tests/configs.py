@@ -30,3 +30,6 @@ ON_KIND: dict[str, dict[str, Any]] = {
 
 WITH_CLIENT_TLS = {"clientTls": True, "clientCaBundle": "pgbouncer-ca.pem"}
 """Keys of `pgbouncer` with which the pooler takes TLS from its clients, and nothing else."""
+
+OWN_BUCKET = {"bucket": "lightwave-media-dev", "zoneSingletons": False}
+"""Keys of `media` in dev: nothing of production's."""

@@ -46,7 +46,12 @@ def kubeconfig(project: Project, server: ApiServer) -> dict[str, str]:
 def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, kubernetes: ApiServer) -> None:
     require_provider("kubernetes", pulumi_home)
     # There are no nodes: nothing becomes ready.
-    cluster = {**ON_KIND["kubernetes"], "databaseHost": ADDRESS, "waitForRollout": False}
+    cluster = {
+        **ON_KIND["kubernetes"],
+        "databaseHost": ADDRESS,
+        "databaseCidrs": ["127.0.0.0/8"],
+        "waitForRollout": False,
+    }
     project.configure(**(ON_KIND | {"kubernetes": cluster}))
     unknown = project.make_up(environment={"KUBECONFIG": os.devnull})
     assert unknown.status == 2, unknown.output
@@ -77,7 +82,9 @@ def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, 
 def test_a_database_built_from_sql_has_no_cluster(tmp_path: Path) -> None:
     """What the engine alone can do is refused where there is none, before anything is built."""
     with project_copy(tmp_path) as project:
-        project.configure(**(ON_KIND | {"kubernetes": {**ON_KIND["kubernetes"], "databaseHost": "localhost"}}))
+        project.configure(
+            **(ON_KIND | {"kubernetes": {**ON_KIND["kubernetes"], "databaseHost": "host.docker.internal"}})
+        )
         without = {engine.SWITCH: "off"}
         refused = project.make_up(environment=without)
         assert refused.status == 2, refused.output
@@ -87,7 +94,7 @@ def test_a_database_built_from_sql_has_no_cluster(tmp_path: Path) -> None:
 
         project.configure(kubernetes={})
         assert project.make_up(environment=without).status == 0
-        project.configure(kubernetes={**ON_KIND["kubernetes"], "databaseHost": "localhost"})
+        project.configure(kubernetes={**ON_KIND["kubernetes"], "databaseHost": "host.docker.internal"})
         refused = project.make_up(environment=without)
         assert refused.status == 2, refused.output
         assert "takes a Pulumi engine; this database was built from SQL" in refused.output

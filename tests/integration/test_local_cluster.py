@@ -21,7 +21,7 @@ from tests.integration.pooler import declared_ini, running_pooler
 
 ADDRESS = "127.0.0.2"
 """Stands for this machine's address in the cluster's network; all of 127.0.0.0/8 is Linux's own."""
-SECTIONS = ON_KIND | {"kubernetes": ON_KIND["kubernetes"] | {"databaseHost": ADDRESS}}
+SECTIONS = ON_KIND | {"kubernetes": ON_KIND["kubernetes"] | {"databaseHost": ADDRESS, "databaseCidrs": ["127.0.0.0/8"]}}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -412,14 +412,13 @@ def test_containers_are_started_once_and_stopped(
 
 def on_a_cluster(host: str) -> Settings:
     config = settings.stack_config("dev") | {f"lightwave:{name}": value for name, value in ON_KIND.items()}
-    config["lightwave:kubernetes"] = {**ON_KIND["kubernetes"], "databaseHost": host}
+    config["lightwave:kubernetes"] = {**ON_KIND["kubernetes"], "databaseHost": host, "databaseCidrs": ["192.0.2.0/24"]}
     return settings.load("dev", config, local=conftest.local_state())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "host.docker.internal"])
-def test_a_name_needs_no_address_besides_loopback(told: Settings, host: str) -> None:
+def test_a_name_needs_no_address_besides_loopback(told: Settings) -> None:
     assert services.cluster_address(told) is None
-    assert services.cluster_address(on_a_cluster(host)) is None
+    assert services.cluster_address(on_a_cluster("host.docker.internal")) is None
 
 
 def test_an_address_that_is_not_this_machines_is_refused() -> None:

@@ -14,7 +14,7 @@ import settings
 from ops import plan, policy
 from ops.recorder import Recording, Secret, record_stack
 from policies.rules.model import Problem
-from tests.configs import ON_KIND, WITH_CLIENT_TLS
+from tests.configs import ON_KIND, OWN_BUCKET, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD
 
 CORE = "kubernetes:core/v1:"
@@ -22,8 +22,7 @@ MEDIA = {
     **FACTS_OF_PROD["media"],
     "zone": "example.com",
     "domain": "media.example.com",
-    "bucket": "lightwave-media-dev",
-    "zoneSingletons": False,
+    **OWN_BUCKET,
 }
 PORT = 5433
 
