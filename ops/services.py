@@ -435,7 +435,11 @@ class _Native:
         if pid is None and _free_or_ours(state.pgbouncer_port, self._pgbouncer_pid, "pgbouncerPort", self._directory):
             pid_file.unlink(missing_ok=True)
             self._run([binaries.pgbouncer, "-q", "-d", self._ini], hint=f"see {log}")
-            _wait(lambda: not port_is_free(state.pgbouncer_port), f"PgBouncer does not listen; see {log}")
+            # It listens before it has written its pid file, by which it is found again.
+            _wait(
+                lambda: not port_is_free(state.pgbouncer_port) and self._pgbouncer_pid() is not None,
+                f"PgBouncer does not listen; see {log}",
+            )
             actions.append(f"PgBouncer started on {HOST}:{state.pgbouncer_port}")
         elif pid and (ini_changed or users_changed):
             os.kill(pid, signal.SIGHUP)
@@ -512,7 +516,7 @@ def cluster_address(settings: Settings) -> str | None:
     address. Raises ServicesError where this machine has no such address.
     """
     host = settings.kubernetes.database_host if settings.kubernetes else None
-    if host is None or host == HOST or not re.fullmatch(r"[\d.]+", host):
+    if host is None or not re.fullmatch(r"[\d.]+", host):
         return None
     try:
         with socket.create_server((host, 0)):
