@@ -4,13 +4,13 @@ import pulumi
 import pulumi_postgresql as postgresql
 
 import settings as config
-from components.connection_budget import connection_budget
-from components.database_access import DatabaseAccess, DatabaseAccessArgs
-from components.generated_secrets import GeneratedSecrets, GeneratedSecretsArgs
+from components.database.access import DatabaseAccess, DatabaseAccessArgs
+from components.database.connection_budget import connection_budget
+from components.secrets.generated import GeneratedSecrets, GeneratedSecretsArgs
 
 settings = config.from_engine(pulumi.get_stack())
 products = list(settings.products.values())
-rds = settings.database if isinstance(settings.database, config.RdsDatabase) else None
+rds = settings.database if isinstance(settings.database, config.RdsSettings) else None
 budget = connection_budget(settings)
 database_authorities = config.ca_bundle(rds) if rds else None
 pooler_authorities = config.client_ca_bundle(settings.pgbouncer)
@@ -39,9 +39,9 @@ secrets = GeneratedSecrets(
 if rds:
     import pulumi_aws as aws
 
-    from components.cluster_facts import cluster_facts
-    from components.database_alarms import DatabaseAlarms, DatabaseAlarmsArgs
-    from components.database_server import DatabaseServer, DatabaseServerArgs
+    from components.database.alarms import DatabaseAlarms, DatabaseAlarmsArgs
+    from components.database.server import DatabaseServer, DatabaseServerArgs
+    from components.kubernetes.cluster_facts import cluster_facts
 
     assert settings.aws
     assert settings.kubernetes
@@ -133,13 +133,13 @@ if settings.media:
 if settings.kubernetes:
     import pulumi_kubernetes as kubernetes
 
-    from components.kubeconfig import eks_kubeconfig
-    from components.namespace import Namespace, NamespaceArgs
-    from components.network_flows import PGBOUNCER_PORT, POSTGRES_PORT, SHARED_NAMESPACE, platform_flows
-    from components.pgbouncer import PgBouncer, PgBouncerArgs
-    from components.service_env import ObjectStore, Server, ServiceEnvArgs, service_env
-    from components.service_identity import DATABASE_CA_PATH, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
-    from components.valkey import Valkey, ValkeyArgs
+    from components.kubernetes.kubeconfig import eks_kubeconfig
+    from components.kubernetes.namespace import Namespace, NamespaceArgs
+    from components.kubernetes.network_flows import PGBOUNCER_PORT, POSTGRES_PORT, SHARED_NAMESPACE, platform_flows
+    from components.kubernetes.valkey import Valkey, ValkeyArgs
+    from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs
+    from components.services.env import ObjectStore, Server, ServiceEnvArgs, service_env
+    from components.services.resources import DATABASE_CA_PATH, PAYLOAD_SERVICE, ServiceIdentity, ServiceIdentityArgs
 
     on_eks = settings.aws if settings.kubernetes.context is None else None
     on_cluster = kubernetes.Provider(

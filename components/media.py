@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pulumi
 import pulumi_cloudflare as cloudflare
 
-from settings import Media as MediaSettings
+from settings import MediaSettings
 
 ITEM_WRITE = "Workers R2 Storage Bucket Item Write"
 """Cloudflare's permission group for reading, writing and listing the objects of a bucket, and nothing else."""

@@ -7,14 +7,14 @@ import argparse
 import sys
 
 import settings
-from ops import OperatorError
+from settings.problems import OperatorError
 
 STACKS = ("dev", "prod")
 
 
 def plan(args: argparse.Namespace) -> int:
     """write the offline plan of a stack to build/<stack>/"""
-    from ops import plan as plans
+    from ops.plan import document as plans
 
     folder = plans.write(args.stack)
     print(f"wrote {folder.relative_to(settings.ROOT)}/: read plan.md first")
@@ -23,8 +23,8 @@ def plan(args: argparse.Namespace) -> int:
 
 def golden(_: argparse.Namespace) -> int:
     """write the golden plans of both stacks again"""
-    from ops import plan as plans
-    from ops import review
+    from ops.plan import document as plans
+    from ops.plan import review
 
     folder = settings.ROOT / review.GOLDEN
     folder.mkdir(exist_ok=True)
@@ -36,8 +36,8 @@ def golden(_: argparse.Namespace) -> int:
 
 def diff(args: argparse.Namespace) -> int:
     """what changes against a git ref, for a reviewer"""
-    from ops import plan as plans
-    from ops import review
+    from ops.plan import document as plans
+    from ops.plan import review
 
     stale = [stack for stack in STACKS if plans.document(stack) != review.golden(stack)]
     if stale:
@@ -54,7 +54,7 @@ def diff(args: argparse.Namespace) -> int:
 
 def policy(args: argparse.Namespace) -> int:
     """hold the offline plan against the policy pack"""
-    from ops import policy as policies
+    from ops.plan import policy as policies
 
     return policies.run(args.stack)
 
@@ -75,29 +75,29 @@ def down(args: argparse.Namespace) -> int:
 
 def preview(args: argparse.Namespace) -> int:
     """pulumi preview, with checks before it starts"""
-    from ops import deploy as deploys
+    from ops.deploy import commands as deploys
 
     return deploys.preview(args.stack)
 
 
 def deploy(args: argparse.Namespace) -> int:
     """preview, confirm, pulumi up"""
-    from ops import deploy as deploys
+    from ops.deploy import commands as deploys
 
     return deploys.deploy(args.stack)
 
 
 def drift(args: argparse.Namespace) -> int:
     """refresh, expect no changes, verify"""
-    from ops import deploy as deploys
+    from ops.deploy import commands as deploys
 
     return deploys.drift(args.stack)
 
 
 def verify(args: argparse.Namespace) -> int:
     """prove the running platform against the product table"""
-    from ops import verify as verifies
-    from ops.admin_login import admin_login
+    from ops.deploy.admin_login import admin_login
+    from ops.verify import report as verifies
 
     told = settings.of_stack(args.stack)
     if told.local is None:
@@ -114,21 +114,21 @@ def verify(args: argparse.Namespace) -> int:
 
 def env(args: argparse.Namespace) -> int:
     """write the env file of one service"""
-    from ops import env_files
+    from ops.dev import env as env_files
 
     return env_files.run(settings.of_stack(args.stack), args.service)
 
 
 def tunnel(args: argparse.Namespace) -> int:
     """forward a local port to the private RDS"""
-    from ops import tunnel as tunnels
+    from ops.deploy import tunnel as tunnels
 
     return tunnels.open_tunnel(args.stack, args.target)
 
 
 def bench(args: argparse.Namespace) -> int:
     """measure the dev stack: direct against pooled"""
-    from ops import bench as benches
+    from ops.dev import bench as benches
 
     return benches.run(settings.of_stack(args.stack))
 

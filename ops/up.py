@@ -14,8 +14,14 @@ from typing import Any
 
 import psycopg
 
-from ops import deploy, engine, env_files, local_state, recorder, services, sql, verify
-from ops.local_state import FOLDER
+from ops.deploy import commands as deploy
+from ops.deploy import pulumi_cli as engine
+from ops.dev import env as env_files
+from ops.dev import servers as services
+from ops.dev import state as local_state
+from ops.dev.state import FOLDER
+from ops.plan import recorder, sql
+from ops.verify import report as verify
 from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
 
 WIPE = "make down WIPE=1, then make up"

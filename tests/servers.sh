@@ -43,7 +43,7 @@ fi
 
 if command -v pulumi >/dev/null; then
   .venv/bin/python - <<'EOF' || echo "servers: not every provider of the engine can be had; its tests will skip"
-from ops import engine
+from ops.deploy import pulumi_cli as engine
 
 try:
     engine.find(providers=("postgresql", "kubernetes", "random"))

@@ -20,7 +20,8 @@ import psycopg
 import pytest
 import yaml
 
-from ops import engine, local_state
+from ops.deploy import pulumi_cli as engine
+from ops.dev import state as local_state
 from settings import ADMIN, DATABASE, ROOT
 from tests.engine.catalog import Catalog, snapshot
 from tests.integration.conftest import require_binaries
@@ -32,7 +33,7 @@ SECONDS = 120
 _PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
 """The seed's appendix."""
 
-_FILES = ("*.py", "Pulumi*.yaml", "components", "ops", "policies", "local")
+_FILES = ("*.py", "Pulumi*.yaml", "components", "settings", "ops", "policies", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +198,12 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
         ports = {"databasePort": port, "pgbouncerPort": local_state.free_port(besides=port)}
         local_state.write_private(project.state_file, json.dumps(ports))
         started = project.python(
-            "from ops import local_state, services; services.start(local_state.prepare('dev'), engine='native')"
+            "from ops.dev import servers, state; servers.start(state.prepare('dev'), engine='native')"
         )
         assert started.status == 0, started.output
         yield project
     finally:
-        stopped = project.python("from ops import services; services.stop(wipe=True)")
+        stopped = project.python("from ops.dev import servers; servers.stop(wipe=True)")
         shutil.rmtree(root)
         assert stopped.status == 0, stopped.output
 

@@ -6,7 +6,7 @@ import secrets
 import psycopg
 import pytest
 
-from components.scram import scram_verifier
+from components.secrets.scram import scram_verifier
 from tests.engine.conftest import Project
 
 

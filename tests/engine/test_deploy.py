@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import yaml
 
-from ops import engine
+from ops.deploy import pulumi_cli as engine
 from tests.engine.conftest import Ended, Project
 
 AS_THE_TABLE_SAYS = "lambda stack: 0"
@@ -15,7 +15,7 @@ AS_THE_TABLE_SAYS = "lambda stack: 0"
 def run(project: Project, command: str) -> Ended:
     """`make <command>` of the dev stack in the copy, as in a job; verify has tests of its own."""
     return project.python(
-        f"import sys; from ops import deploy; sys.exit(deploy.{command}('dev', {AS_THE_TABLE_SAYS}))",
+        f"import sys; from ops.deploy import commands; sys.exit(commands.{command}('dev', {AS_THE_TABLE_SAYS}))",
         environment={"CI": "true"},
     )
 

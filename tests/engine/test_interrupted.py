@@ -11,7 +11,8 @@ from functools import partial
 import psycopg
 import pytest
 
-from ops import engine, recorder, sql
+from ops.deploy import pulumi_cli as engine
+from ops.plan import recorder, sql
 from tests.engine.catalog import snapshot
 from tests.engine.conftest import Ended, Project
 from tests.integration.conftest import running_platform

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import engine
+from ops.deploy import pulumi_cli as engine
 from tests.configs import ON_KIND
 from tests.engine.conftest import Project, project_copy, require_provider
 from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, quotas_in_force, running_api_server

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops import policy, recorder
+from ops.plan import policy, recorder
 from policies.rules.model import Problem
 from settings import ROOT
 

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from ops import engine
+from ops.deploy import pulumi_cli as engine
 from tests.engine.conftest import Project, project_copy
 
 CYCLES = int(os.environ.get("ENGINE_CYCLES", "2"))

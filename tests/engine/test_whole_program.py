@@ -24,10 +24,12 @@ from psycopg import sql
 from pydantic import SecretStr
 
 import settings
-from ops import engine, local_state, services
-from ops.access_matrix import matrix
-from ops.verify import Endpoint, read_only
-from ops.verify import connect as connect_verified
+from ops.deploy import pulumi_cli as engine
+from ops.dev import servers as services
+from ops.dev import state as local_state
+from ops.verify.matrix import matrix
+from ops.verify.report import Endpoint, read_only
+from ops.verify.report import connect as connect_verified
 from settings import ADMIN
 from tests.configs import IMAGES, VALKEY_IMAGES
 from tests.engine.conftest import Ended, Project, project_copy, require_provider

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import settings
-from ops import local_state, sql, verify
-from ops.recorder import record_stack
+from ops.dev import state as local_state
+from ops.plan import sql
+from ops.plan.recorder import record_stack
+from ops.verify import report as verify
 from tests.integration.conftest import Platform, running_platform
 
 

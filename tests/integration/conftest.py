@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops import local_state, services
+from ops.dev import servers as services
+from ops.dev import state as local_state
 from settings import ADMIN, DATABASE, LocalState, Settings
 from tests.required import not_here
 

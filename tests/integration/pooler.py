@@ -14,10 +14,11 @@ import psycopg
 import pytest
 
 import settings
-from components.pgbouncer_ini import PgBouncerIni
-from ops import local_state, manifests
-from ops.local_state import HOST
-from ops.recorder import record_stack
+from components.pgbouncer.ini import PgBouncerIni
+from ops.dev import state as local_state
+from ops.dev.state import HOST
+from ops.plan import manifests
+from ops.plan.recorder import record_stack
 from settings import DATABASE
 
 _START_SECONDS = 10
@@ -33,7 +34,7 @@ def declared_ini(stack: str, **sections: Mapping[str, Any]) -> PgBouncerIni:
 
     config = settings.stack_config(stack)
     overrides = {f"lightwave:{name}": {**config[f"lightwave:{name}"], **keys} for name, keys in sections.items()}
-    with patch("components.pgbouncer.PgBouncerIni", keep):
+    with patch("components.pgbouncer.deployment.PgBouncerIni", keep):
         recording = record_stack(stack, overrides=overrides)
     with settings.offline():
         told = settings.load(stack, config | overrides)

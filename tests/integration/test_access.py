@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from components.scram import scram_verifier
+from components.secrets.scram import scram_verifier
 from settings import ROOT
 from tests.integration.built import built_platform
 from tests.integration.conftest import Platform

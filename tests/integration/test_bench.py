@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from ops import __main__ as ops
-from ops import bench, local_state, services
+from ops.dev import bench
+from ops.dev import servers as services
+from ops.dev import state as local_state
 from settings import Settings
 from tests.integration.built import built_platform
 from tests.integration.conftest import Platform

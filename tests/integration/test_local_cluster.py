@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import psycopg
 import pytest
 
-from components.pgbouncer_ini import auth_file
-from ops import local_state, services
+from components.pgbouncer.ini import auth_file
+from ops.dev import servers as services
+from ops.dev import state as local_state
 from settings import ADMIN, DATABASE, STATS_USER
 from tests.configs import ON_KIND
 from tests.integration import tls

@@ -25,10 +25,11 @@ import pytest
 from psycopg import ClientCursor, sql
 from psycopg.conninfo import make_conninfo
 
-from components.pgbouncer_ini import ClientTls, PgBouncerIni, ServerTls, auth_file
-from components.scram import scram_verifier
-from components.service_env import Server, ServiceEnvArgs, service_env
-from ops import local_state, services
+from components.pgbouncer.ini import ClientTls, PgBouncerIni, ServerTls, auth_file
+from components.secrets.scram import scram_verifier
+from components.services.env import Server, ServiceEnvArgs, service_env
+from ops.dev import servers as services
+from ops.dev import state as local_state
 from settings import ADMIN, DATABASE, STATS_USER
 from tests.configs import WITH_CLIENT_TLS
 from tests.integration import tls
@@ -117,7 +118,7 @@ class Site:
     def log_of_refused_clients(self, ini: PgBouncerIni) -> str:
         """What PgBouncer says when it can serve nobody; each client hears an error."""
         # In prod a client waits for 30 s before it hears so.
-        with patch("components.pgbouncer_ini.QUERY_WAIT_TIMEOUT_SECONDS", 1), self.pooler(ini) as pooler:
+        with patch("components.pgbouncer.ini.QUERY_WAIT_TIMEOUT_SECONDS", 1), self.pooler(ini) as pooler:
             for role in ROLES:
                 assert "FATAL" in pooler.refusal(role)
             return pooler.log

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ops import env_files, local_state, services
-from ops.local_state import HOST
+from ops.dev import env as env_files
+from ops.dev import servers as services
+from ops.dev import state as local_state
+from ops.dev.state import HOST
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 import settings
-from ops import local_state, services
+from ops.dev import servers as services
+from ops.dev import state as local_state
 from settings import ADMIN, DATABASE, Settings
 from tests.integration.conftest import Platform, require_binaries, running_platform, state_folder
 
@@ -227,8 +228,8 @@ def test_killed_servers_come_back_with_their_data(fresh_platform: Callable[[], P
 
 @pytest.mark.parametrize("milliseconds", [100, 400, 800])
 def test_a_start_killed_anywhere_can_be_run_again(tmp_state: Path, milliseconds: int) -> None:
-    command = "import sys; from pathlib import Path; from ops import local_state, services; d = Path(sys.argv[1]);"
-    command += "s = local_state.prepare('dev', d); print(flush=True); services.start(s, d, engine='native')"
+    command = "import sys; from pathlib import Path; from ops.dev import servers, state; d = Path(sys.argv[1]);"
+    command += "s = state.prepare('dev', d); print(flush=True); servers.start(s, d, engine='native')"
     with subprocess.Popen(
         [sys.executable, "-c", command, str(tmp_state)], cwd=settings.ROOT, stdout=subprocess.PIPE
     ) as run:
@@ -253,8 +254,8 @@ def test_a_start_killed_anywhere_can_be_run_again(tmp_state: Path, milliseconds:
 
 
 def test_two_starts_at_once_do_not_hurt_each_other(tmp_state: Path) -> None:
-    command = "import sys; from pathlib import Path; from ops import local_state, services; d = Path(sys.argv[1]);"
-    command += "print(len(services.start(local_state.prepare('dev', d), d, engine='native').actions))"
+    command = "import sys; from pathlib import Path; from ops.dev import servers, state; d = Path(sys.argv[1]);"
+    command += "print(len(servers.start(state.prepare('dev', d), d, engine='native').actions))"
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", command, str(tmp_state)], cwd=settings.ROOT, stdout=subprocess.PIPE, text=True
@@ -328,9 +329,9 @@ def test_what_is_fixed_at_the_start_takes_a_restart(fresh_platform: Callable[[],
 
 
 def test_pgbouncer_gets_the_descriptors_that_its_clients_need(tmp_state: Path) -> None:
-    command = "import resource, sys; from pathlib import Path; from ops import local_state, services;"
+    command = "import resource, sys; from pathlib import Path; from ops.dev import servers, state;"
     command += "resource.setrlimit(resource.RLIMIT_NOFILE, (256, int(sys.argv[2]))); d = Path(sys.argv[1]);"
-    command += "print(*services.start(local_state.prepare('dev', d), d, engine='native').actions, sep='\\n')"
+    command += "print(*servers.start(state.prepare('dev', d), d, engine='native').actions, sep='\\n')"
     run = [sys.executable, "-c", command, str(tmp_state)]
 
     refused = subprocess.run([*run, "1000"], cwd=settings.ROOT, capture_output=True, text=True, check=False, timeout=60)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from components.valkey import METRICS_USER, users_acl, valkey_conf
-from ops import local_state
+from components.kubernetes.valkey import METRICS_USER, users_acl, valkey_conf
+from ops.dev import state as local_state
 from tests.required import not_here
 
 # The same in every test process: they are part of the names of tests.

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from ops import verify
-from ops.access_matrix import Matrix, matrix
+from ops.verify import report as verify
+from ops.verify.matrix import Matrix, matrix
 from settings import ADMIN
 from tests.integration.built import built_platform, direct, pooled
 from tests.integration.conftest import Platform

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from ops import services
+from ops.dev import servers as services
 from tests.integration.conftest import superuser
 
 _KEY = ("-newkey", "rsa:2048", "-nodes")

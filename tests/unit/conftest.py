@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import settings
-from ops.recorder import Recording, record_stack
+from ops.plan.recorder import Recording, record_stack
 from tests.configs import IMAGES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import settings
-from ops import plan, policy
-from ops.recorder import Recording, Secret, record_stack
+from ops.plan import document as plan
+from ops.plan import policy
+from ops.plan.recorder import Recording, Secret, record_stack
 from policies.rules.model import Problem
 from tests.configs import ON_KIND, OWN_BUCKET, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD

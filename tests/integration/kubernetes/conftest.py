@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from ops import local_state
-from ops.manifests import manifests
-from ops.recorder import Recording, record_stack
+from ops.dev import state as local_state
+from ops.plan.manifests import manifests
+from ops.plan.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
 from tests.required import not_here
 

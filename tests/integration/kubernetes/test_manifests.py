@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from components.service_identity import DATABASE_CA_PATH
-from ops.manifests import manifests
-from ops.recorder import Recording
+from components.services.resources import DATABASE_CA_PATH
+from ops.plan.manifests import manifests
+from ops.plan.recorder import Recording
 from settings import ROOT
 from tests.integration.kubernetes.conftest import ApiServer
 

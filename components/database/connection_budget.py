@@ -1,0 +1,166 @@
+"""Whether PostgreSQL's connections suffice for every pool at its worst: arithmetic over the settings, nothing else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from settings import LocalDatabaseSettings, PgBouncerSettings, Problem, Settings, refusal
+
+_BURSTABLE_GIB = {"micro": 1, "small": 2, "medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
+_TIMES_LARGE = {"large": 1, "xlarge": 2, "2xlarge": 4, "4xlarge": 8, "8xlarge": 16, "12xlarge": 24, "16xlarge": 32}
+_LARGE_GIB = {**dict.fromkeys(("m5", "m6g", "m6i", "m7g", "m7i"), 8), **dict.fromkeys(("r5", "r6g", "r6i", "r7g"), 16)}
+MEMORY_GIB = {
+    **{f"db.{family}.{size}": gib for family in ("t3", "t4g") for size, gib in _BURSTABLE_GIB.items()},
+    **{f"db.{family}.{size}": gib * n for family, gib in _LARGE_GIB.items() for size, n in _TIMES_LARGE.items()},
+}
+"""Memory in GiB by RDS instance class, for those that run PostgreSQL 15 (AWS: Hardware specifications for DB instance
+classes)."""
+
+BYTES_PER_CONNECTION = 9_531_392
+"""RDS's default: max_connections = LEAST({DBInstanceClassMemory/9531392}, 5000) (AWS: Quotas and constraints)."""
+
+_CEILING = 5000
+_SYSTEM_SHARE = 0.10
+_SYSTEM_LEAST_BYTES = 384 * 1024**2
+"""DBInstanceClassMemory is the class's memory without the operating system's and RDS's own share, which AWS does not
+publish: a tenth, at least 384 MiB, is our assumption. `SHOW max_connections` on the running instance has the last
+word."""
+
+SUPERUSER_RESERVED = 3
+"""superuser_reserved_connections, PostgreSQL's default: no product can use them."""
+
+ADMIN_ALLOWANCE = 25
+"""For the admin: the 20 that the postgresql provider opens at most (its max_connections), and 5 for monitoring,
+`verify` and a person with psql."""
+
+DIRECT_PER_PRODUCT = 1
+"""Past the pooler: one migration at a time."""
+
+
+def planned_max_connections(instance_class: str) -> int:
+    """The max_connections to plan with on an RDS instance class, rounded down to tens: 400 on db.t3.medium, where RDS's
+    formula gives 450 before the system's share.
+
+    Raises KeyError for a class that is not in MEMORY_GIB.
+    """
+    memory = MEMORY_GIB[instance_class] * 1024**3
+    left = memory - max(int(memory * _SYSTEM_SHARE), _SYSTEM_LEAST_BYTES)
+    return min(left // BYTES_PER_CONNECTION, _CEILING) // 10 * 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """One product's part of the budget, in connections."""
+
+    role: str
+    pool: int
+    """Its pool and reserve on one PgBouncer instance."""
+    worst: int
+    """The same on all instances, with its direct connections."""
+    limit: int
+    """CONNECTION LIMIT of the role."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """A budget that fits."""
+
+    source: str
+    """Where max_connections comes from, in words."""
+    max_connections: int
+    instances: int
+    """PgBouncer instances at worst (`instances_at_worst`)."""
+    shares: tuple[Share, ...]
+
+    @property
+    def available(self) -> int:
+        """What the products may use together."""
+        return self.max_connections - SUPERUSER_RESERVED - ADMIN_ALLOWANCE
+
+    @property
+    def pooled(self) -> int:
+        """Server connections of all PgBouncer instances at worst."""
+        return self.instances * sum(share.pool for share in self.shares)
+
+    @property
+    def worst(self) -> int:
+        """What the products use together at worst."""
+        return sum(share.worst for share in self.shares)
+
+    def lines(self) -> list[str]:
+        """The arithmetic, for the plan and for whoever has to mend it."""
+        pools = " + ".join(str(share.pool) for share in self.shares)
+        direct = len(self.shares) * DIRECT_PER_PRODUCT
+        kept = f"{SUPERUSER_RESERVED} - {ADMIN_ALLOWANCE}"
+        return [
+            f"max_connections: {self.max_connections} ({self.source})",
+            f"for products: {self.max_connections} - {kept} (superuser, admin) = {self.available}",
+            f"pools and reserves: {self.instances} x ({pools}) = {self.pooled}",
+            f"direct, past the pooler: {len(self.shares)} x {DIRECT_PER_PRODUCT} = {direct}",
+            f"at worst: {self.pooled} + {direct} = {self.worst} of {self.available}",
+            *(f"{share.role}: at worst {share.worst}, connection limit {share.limit}" for share in self.shares),
+        ]
+
+
+def instances_at_worst(pgbouncer: PgBouncerSettings) -> int:
+    """How many PgBouncer instances hold server connections at worst: in the middle of a rollout.
+
+    `replicas` and `maxSurge` that run, and those that were stopped and still drain: as many as are stopped at a time.
+    """
+    return pgbouncer.replicas + pgbouncer.max_surge + max(pgbouncer.max_surge, 1)
+
+
+def connection_budget(settings: Settings) -> Budget:
+    """The budget of a stack. Raises SettingsError where it does not fit, with the arithmetic, the keys and the cure."""
+    database = settings.database
+    if isinstance(database, LocalDatabaseSettings):
+        source, maximum = "database.maxConnections", database.max_connections
+    else:
+        if database.instance_class not in MEMORY_GIB:
+            unknown = Problem(
+                key=("database", "instanceClass"),
+                wrong=f"{database.instance_class} has no known memory",
+                allowed=", ".join(sorted(MEMORY_GIB)),
+            )
+            raise refusal(settings.stack, [unknown])
+        source, maximum = f"planned for {database.instance_class}", planned_max_connections(database.instance_class)
+
+    # The local pooler is one, and is stopped before it is started anew; a developer's cluster has its own besides.
+    instances = 1 if isinstance(database, LocalDatabaseSettings) else 0
+    instances += instances_at_worst(settings.pgbouncer) if settings.kubernetes else 0
+    budget = Budget(
+        source=source,
+        max_connections=maximum,
+        instances=instances,
+        shares=tuple(
+            Share(
+                role=product.login_role,
+                pool=product.pool.size + product.pool.reserve,
+                worst=instances * (product.pool.size + product.pool.reserve) + DIRECT_PER_PRODUCT,
+                limit=product.connection_limit,
+            )
+            for product in settings.products.values()
+        ),
+    )
+    problems = list(_problems(settings, budget))
+    if problems:
+        raise refusal(settings.stack, problems)
+    return budget
+
+
+def _problems(settings: Settings, budget: Budget) -> Iterator[Problem]:
+    for name, share in zip(settings.products, budget.shares, strict=True):
+        # The server refuses a login above the role's limit, and PgBouncer then holds back the whole pool for a while.
+        if share.limit < share.worst:
+            yield Problem(
+                key=("products", name, "connectionLimit"),
+                wrong=f"{share.limit} is too small for {budget.instances} PgBouncer instances x {share.pool} (pool.size"
+                f" + pool.reserve) + {DIRECT_PER_PRODUCT} direct",
+                allowed=f"{share.worst} or more, or smaller pools",
+            )
+    if budget.worst > budget.available:
+        key = "maxConnections" if isinstance(settings.database, LocalDatabaseSettings) else "instanceClass"
+        yield Problem(
+            key=("database", key),
+            wrong=f"too few connections ({'; '.join(budget.lines()[:5])})",
+            allowed="a larger one, or less of products.*.pool, pgbouncer.replicas, pgbouncer.maxSurge",
+        )

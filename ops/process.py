@@ -1,0 +1,50 @@
+"""The one way to run another program and read what it prints."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from settings.problems import OperatorError
+
+
+class ProcessError(OperatorError):
+    """A program failed, is missing or gave no answer in time."""
+
+
+def output(
+    command: Sequence[str | Path],
+    *,
+    timeout: float,
+    fix: str = "",
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+) -> str:
+    """What the command prints; `timeout` in seconds, `env` on top of this process's environment.
+
+    Raises ProcessError with the last lines of its error output, and `fix`. What it printed to standard output is
+    never in the message: it may be secret.
+    """
+    name = Path(command[0]).name
+    shown = " ".join([name, *(str(word) for word in command[1:3] if not str(word).startswith("-"))])
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        # Without its cause: that one holds what was printed so far.
+        raise ProcessError(f"{shown} gave no answer in {timeout:g} s", fix) from None
+    except OSError as error:
+        raise ProcessError(f"{name} cannot be run: {error.strerror or error}", fix) from error
+    if done.returncode:
+        tail = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
+        raise ProcessError(f"{shown} failed: {tail}", fix)
+    return done.stdout

@@ -1,0 +1,177 @@
+"""The database's alarms, events and topic, by exact inputs."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from components.database.alarms import DatabaseAlarms, DatabaseAlarmsArgs
+from ops.plan.recorder import KNOWN, Recording, record
+
+COMPONENT = "urn:pulumi:prod::lightwave::lightwave:database:DatabaseAlarms::alarms"
+ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+ACCOUNT = "123456789012"
+ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
+
+# db.t3.medium: 4 GiB, 576 credits at most; 50 GiB of storage; a budget of 372 connections.
+EXPECTED = {
+    "lightwave-platform-cpu": ("CPUUtilization", "Average", ABOVE, 80, "breaching"),
+    "lightwave-platform-cpu-credits": ("CPUCreditBalance", "Average", BELOW, 57.6, "missing"),
+    "lightwave-platform-memory": ("FreeableMemory", "Average", BELOW, 429_496_729, "missing"),
+    "lightwave-platform-swap": ("SwapUsage", "Average", ABOVE, 268_435_456, "missing"),
+    "lightwave-platform-storage": ("FreeStorageSpace", "Average", BELOW, 5_368_709_120, "missing"),
+    "lightwave-platform-connections": ("DatabaseConnections", "Maximum", ABOVE, 297, "missing"),
+    "lightwave-platform-disk-queue": ("DiskQueueDepth", "Average", ABOVE, 60, "missing"),
+    "lightwave-platform-transaction-ids": ("MaximumUsedTransactionIDs", "Maximum", ABOVE, 1e9, "missing"),
+    "lightwave-platform-io-balance": ("EBSIOBalance%", "Average", BELOW, 20, "notBreaching"),
+    "lightwave-platform-throughput-balance": ("EBSByteBalance%", "Average", BELOW, 20, "notBreaching"),
+}
+
+
+def arguments(**changes: Any) -> DatabaseAlarmsArgs:
+    return DatabaseAlarmsArgs(
+        **{
+            "identifier": "lightwave-platform",
+            "instance": "lightwave-platform",
+            "instance_class": "db.t3.medium",
+            "allocated_storage_gib": 50,
+            "connection_budget": 372,
+            "account_id": ACCOUNT,
+            "email": "oncall@lightwave-media.site",
+            **changes,
+        }
+    )
+
+
+def recording(**changes: Any) -> Recording:
+    return record(lambda: DatabaseAlarms("alarms", arguments(**changes)), stack="prod")
+
+
+def thresholds(recorded: Recording) -> dict[str, float]:
+    return {r.inputs["metricName"]: r.inputs["threshold"] for r in recorded.of_type(ALARM)}
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Recording:
+    return recording()
+
+
+def test_declares_exactly_these(recorded: Recording) -> None:
+    assert sorted((r.type, r.name) for r in recorded.resources) == [
+        *((ALARM, name.replace("lightwave-platform", "alarms")) for name in sorted(EXPECTED)),
+        ("aws:rds/eventSubscription:EventSubscription", "alarms-events"),
+        ("aws:sns/topic:Topic", "alarms-topic"),
+        ("aws:sns/topicPolicy:TopicPolicy", "alarms-topic-policy"),
+        ("aws:sns/topicSubscription:TopicSubscription", "alarms-email"),
+        ("lightwave:database:DatabaseAlarms", "alarms"),
+    ]
+    assert {r.parent for r in recorded.resources if r.urn != COMPONENT} == {COMPONENT}
+    assert recorded.component_outputs[COMPONENT] == {"topic_arn": KNOWN}
+
+
+def test_every_alarm(recorded: Recording) -> None:
+    alarms = recorded.of_type(ALARM)
+    assert {
+        r.inputs["name"]: (
+            r.inputs["metricName"],
+            r.inputs["statistic"],
+            r.inputs["comparisonOperator"],
+            r.inputs["threshold"],
+            r.inputs["treatMissingData"],
+        )
+        for r in alarms
+    } == EXPECTED
+    for alarm in alarms:
+        assert {key: alarm.inputs.get(key) for key in ("namespace", "dimensions", "unit", "period")} == {
+            "namespace": "AWS/RDS",
+            "dimensions": {"DBInstanceIdentifier": "lightwave-platform"},
+            "unit": None,
+            "period": 300,
+        }
+        assert (alarm.inputs["evaluationPeriods"], alarm.inputs["datapointsToAlarm"]) == (3, 3)
+        assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [KNOWN]
+        assert alarm.inputs["alarmDescription"].startswith("lightwave-platform: ")
+
+
+def test_events_come_once_rds_may_publish(recorded: Recording) -> None:
+    events = recorded.one("aws:rds/eventSubscription:EventSubscription", "alarms-events")
+    assert events.inputs == {
+        "name": "lightwave-platform-events",
+        "snsTopic": KNOWN,
+        "sourceType": "db-instance",
+        "sourceIds": ["lightwave-platform"],
+        "enabled": True,
+        "eventCategories": [
+            "availability",
+            "configuration change",
+            "deletion",
+            "failover",
+            "failure",
+            "low storage",
+            "maintenance",
+            "notification",
+            "recovery",
+        ],
+    }
+    assert "alarms-topic-policy" in {urn.rpartition("::")[2] for urn in events.depends_on}
+
+
+def test_only_this_accounts_cloudwatch_and_rds_publish(recorded: Recording) -> None:
+    topic = recorded.one("aws:sns/topic:Topic", "alarms-topic")
+    assert topic.inputs == {"name": "lightwave-platform-alarms"}  # no KMS key: RDS would not deliver
+    policy = recorded.one("aws:sns/topicPolicy:TopicPolicy", "alarms-topic-policy")
+    assert json.loads(policy.inputs["policy"])["Statement"] == [
+        {
+            "Sid": "AlarmsAndEvents",
+            "Effect": "Allow",
+            "Principal": {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]},
+            "Action": "sns:Publish",
+            "Resource": KNOWN,
+            "Condition": {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+        }
+    ]
+
+
+def test_the_address_is_subscribed_where_there_is_one(recorded: Recording) -> None:
+    subscription = recorded.one("aws:sns/topicSubscription:TopicSubscription", "alarms-email")
+    assert subscription.inputs == {"topic": KNOWN, "protocol": "email", "endpoint": "oncall@lightwave-media.site"}
+    assert not recording(email=None).of_type("aws:sns/topicSubscription:TopicSubscription")
+
+
+@pytest.mark.parametrize(
+    ("instance_class", "memory", "swap", "credits_left"),
+    [
+        ("db.t4g.large", 858_993_459, 536_870_912, 86.4),
+        ("db.t3.2xlarge", 3_435_973_836, 2_147_483_648, 460.8),
+        ("db.m6g.large", 858_993_459, 536_870_912, None),
+        ("db.r6g.xlarge", 3_435_973_836, 2_147_483_648, None),
+    ],
+)
+def test_thresholds_follow_the_class(instance_class: str, memory: int, swap: int, credits_left: float | None) -> None:
+    told = thresholds(recording(instance_class=instance_class))
+    assert told["FreeableMemory"] == memory
+    assert told["SwapUsage"] == swap
+    assert (
+        told.get("CPUCreditBalance") == pytest.approx(credits_left) if credits_left else "CPUCreditBalance" not in told
+    )
+
+
+def test_thresholds_follow_storage_and_budget() -> None:
+    told = thresholds(recording(allocated_storage_gib=100, connection_budget=1000))
+    assert told["FreeStorageSpace"] == 10 * 1024**3
+    assert told["DatabaseConnections"] == 800
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"instance_class": "db.t2.medium"}, "instance_class: db.t2.medium is not known"),
+        ({"connection_budget": 0}, "connection_budget: 0; allowed: above 0"),
+        ({"allocated_storage_gib": -1}, "allocated_storage_gib: -1; allowed: above 0"),
+    ],
+)
+def test_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(pulumi.InputPropertyError) as refused:
+        recording(**changes)
+    assert message in f"{refused.value.property_path}: {refused.value.reason}"
