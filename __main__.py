@@ -12,8 +12,8 @@ settings = config.from_engine(pulumi.get_stack())
 products = list(settings.products.values())
 rds = settings.database if isinstance(settings.database, config.RdsSettings) else None
 budget = connection_budget(settings)
-database_authorities = config.ca_bundle(rds) if rds else None
-pooler_authorities = config.client_ca_bundle(settings.pgbouncer)
+database_authorities = config.database_ca_pem(rds) if rds else None
+pooler_authorities = config.pooler_ca_pem(settings.pgbouncer)
 
 for warning in settings.warnings():
     pulumi.warn(warning)
@@ -87,7 +87,7 @@ if rds:
         password=secrets.passwords[config.ADMIN],
         superuser=False,
         sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-        sslrootcert=rds.ca_bundle,
+        sslrootcert=rds.ca_file,
         connect_timeout=30,
     )
 else:

@@ -41,13 +41,6 @@ class MediaArgs:
     protect: bool
     """Whether the bucket is protected from deletion."""
 
-    def __post_init__(self) -> None:
-        media = self.media
-        if not media.domain.endswith(f".{media.zone}"):
-            raise pulumi.InputPropertyError("media", f"domain {media.domain} is not in the zone {media.zone}")
-        if media.credentials == "given" and (media.access_key_id is None or media.secret_access_key is None):
-            raise pulumi.InputPropertyError("media", "given credentials need access_key_id and secret_access_key")
-
 
 class Media(pulumi.ComponentResource):
     """The bucket, reachable from the public through its CDN domain alone.

@@ -21,12 +21,12 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 from components.kubernetes.network_flows import REDIS, REDIS_METRICS_PORT, REDIS_PORT
 from components.kubernetes.pods import LOCKED_DOWN, metrics_exporter, rollout_annotations
-from settings import VALKEY_SECRETS, ValkeySettings
+from settings import VALKEY_METRICS_USER, VALKEY_SECRETS, ValkeySettings
 
 SERVICE = "redis"
 """The host name of the design: clients speak Redis's protocol, whichever server answers."""
 
-METRICS_USER = "metrics"
+METRICS_USER = VALKEY_METRICS_USER
 """May read counters and no key; the metrics exporter and the probes log in with it."""
 
 DATA_PATH = "/data"
@@ -129,12 +129,6 @@ class ValkeyArgs:
     """By secret: the counter of each password. Raising one restarts the pod, which reads users.acl when it starts."""
     wait_for_rollout: bool = True
     """Whether an update waits until the pod is ready; False against an API server that runs none."""
-
-    def __post_init__(self) -> None:
-        if self.settings.image is None or self.settings.exporter_image is None:
-            raise pulumi.InputPropertyError("settings", "image and exporterImage are needed")
-        if self.user in ("default", METRICS_USER):
-            raise pulumi.InputPropertyError("user", f"{self.user} is a user of Valkey's own")
 
 
 class Valkey(pulumi.ComponentResource):

@@ -1,6 +1,5 @@
 """PgBouncer on the cluster: the one way from the services to the database."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,14 +28,11 @@ from components.pgbouncer.ini import (
     ServerTls,
     auth_file,
 )
-from settings import KNOWN_AT_DEPLOY, STATS_USER, PgBouncerSettings, Product
+from settings import KNOWN_AT_DEPLOY, STATS_USER, PgBouncerSettings, Product, pgbouncer_version
 
 SERVICE = "pgbouncer"
 CLIENT_TLS_SECRET = "pgbouncer-tls"  # noqa: S105 (a name)
 """A kubernetes.io/tls Secret that must exist in the namespace when clients speak TLS: cert-manager's, or by hand."""
-
-OLDEST_IMAGE = (1, 25, 2)
-"""Older ones can be crashed by an unauthenticated SCRAM message."""
 
 PRE_STOP_SECONDS = 15
 """Between leaving the Service and SIGTERM, still taking new clients: kube-proxy on every node needs to hear of it."""
@@ -78,27 +74,6 @@ class PgBouncerArgs:
         missing = [role for role in roles if role not in self.verifiers]
         if missing:
             raise pulumi.InputPropertyError("verifiers", f"no verifier for {', '.join(missing)}")
-        if self.settings.image is None or self.settings.exporter_image is None:
-            raise pulumi.InputPropertyError("settings", "image and exporterImage are needed on Kubernetes")
-        version = image_version(self.settings.image)
-        if version < OLDEST_IMAGE:
-            raise pulumi.InputPropertyError(
-                "settings", f"image is PgBouncer {'.'.join(map(str, version))}; allowed: 1.25.2 or newer"
-            )
-        bundle = self.ca_bundle
-        if isinstance(bundle, str) and bundle != KNOWN_AT_DEPLOY and "-----BEGIN CERTIFICATE-----" not in bundle:
-            raise pulumi.InputPropertyError("ca_bundle", "holds no PEM certificate")
-
-
-def image_version(image: str) -> tuple[int, int, int]:
-    """PgBouncer's version by the image's tag, such as v1.25.2-p0. Raises InputPropertyError for a tag without one."""
-    if image == KNOWN_AT_DEPLOY:
-        return OLDEST_IMAGE
-    found = re.search(r":v?(\d+)\.(\d+)\.(\d+)[^:/@]*@", image)
-    if found is None:
-        raise pulumi.InputPropertyError("settings", f"the tag of image {image} does not begin with a version")
-    major, minor, patch = map(int, found.groups())
-    return major, minor, patch
 
 
 def drain_seconds(products: Sequence[Product]) -> int:
@@ -207,7 +182,7 @@ class PgBouncer(pulumi.ComponentResource):
     def _ini(self, server_host: str, server_port: float) -> str:
         settings = self._args.settings
         return PgBouncerIni(
-            version=image_version(settings.image or KNOWN_AT_DEPLOY)[:2],
+            version=pgbouncer_version(settings.image or KNOWN_AT_DEPLOY)[:2],
             server_host=server_host,
             # The engine's numbers are floats.
             server_port=int(server_port),

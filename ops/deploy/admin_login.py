@@ -48,6 +48,6 @@ def admin_login(told: Settings) -> tuple[Endpoint, SecretStr]:
         host=tunnel.host if tunnel else login["host"],
         port=tunnel.port if tunnel else int(login["port"]),
         sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-        sslrootcert=str(ROOT / told.database.ca_bundle),
+        sslrootcert=str(ROOT / told.database.ca_file),
     )
     return endpoint, SecretStr(login["password"])

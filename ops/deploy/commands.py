@@ -180,7 +180,7 @@ def check(stack: str, *, database: bool) -> Findings:
     except SettingsError as error:
         _add(
             found,
-            Problem(str(error), "what each key means: Pulumi.yaml"),
+            Problem(str(error), "what each key means: docs/configuration.md"),
         )
     else:
         _cloud(found, told, database=database)
@@ -292,15 +292,14 @@ def cloudflare_problem(told: Settings, environment: Mapping[str, str]) -> Proble
 
 def authorities_problems(told: Settings) -> Iterator[Problem]:
     """The certificates that servers are verified with are files beside the program."""
-    files: list[Callable[[], object]] = [partial(settings.client_ca_bundle, told.pgbouncer)]
+    files: list[Callable[[], object]] = [partial(settings.pooler_ca_pem, told.pgbouncer)]
     if isinstance(told.database, RdsSettings):
-        files.append(partial(settings.ca_bundle, told.database))
+        files.append(partial(settings.database_ca_pem, told.database))
     for read in files:
         try:
             read()
         except SettingsError as missing:
-            what, _, cure = str(missing).partition(settings.MEND)
-            yield Problem(what, cure)
+            yield from (Problem(problem.what, problem.fix) for problem in missing.problems)
 
 
 def account_problem(account_id: str) -> Problem | None:

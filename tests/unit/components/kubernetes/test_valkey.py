@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import pytest
 
 import settings
@@ -335,20 +334,6 @@ def test_the_pod_comes_after_what_it_mounts_and_the_service_after_the_pod(record
     assert waits_for(f"{CORE}Service", "valkey-service") == {"valkey-statefulset"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"settings": valkey(image=None)}, "are needed"),
-        ({"settings": valkey(exporterImage=None)}, "are needed"),
-        ({"user": "default"}, "default is a user of Valkey's own"),
-        ({"user": "metrics"}, "metrics is a user of Valkey's own"),
-    ],
-)
-def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
-    with pytest.raises(pulumi.InputPropertyError, match=reason):
-        given(**changes)
-
-
 # --- in the whole program ---------------------------------------------------------------------------------------------
 
 
@@ -389,7 +374,7 @@ def test_a_developers_own_has_the_local_states_passwords(tmp_path: Path) -> None
     assert {len(state["secrets"][name]) for name in settings.VALKEY_SECRETS} == {40}
     assert state["secrets"]["VALKEY_PASSWORD"] != state["secrets"]["VALKEY_METRICS_PASSWORD"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_placeholder_state", lambda _: state)
+        patch.setattr("settings.files.placeholder_state", lambda _: state)
         sections = {f"lightwave:{name}": value for name, value in (ON_KIND | {"valkey": VALKEY_IMAGES}).items()}
         recorded = record_stack("dev", overrides=sections)
     assert recorded.one(f"{CORE}Secret", "valkey-auth").inputs["stringData"].value["users.acl"] == users_acl(

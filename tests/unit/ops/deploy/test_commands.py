@@ -194,6 +194,7 @@ def bench(
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(settings, "ROOT", made.root)
+    monkeypatch.setattr(settings.files, "ROOT", made.root)
     monkeypatch.setenv("PATH", f"{made.bin}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("PULUMI_BACKEND_URL", BACKEND)
@@ -582,7 +583,7 @@ def test_who_interrupts_a_deploy_waits_for_the_engine(bench: Bench, tmp_path: Pa
     )
     program = (
         "import pathlib, sys, settings\n"
-        f"settings.ROOT = pathlib.Path({str(bench.root)!r})\n"
+        f"settings.ROOT = settings.files.ROOT = pathlib.Path({str(bench.root)!r})\n"
         "from ops.deploy import commands as deploy\n"
         "sys.exit(deploy.deploy('prod', lambda stack: 99))"
     )
