@@ -40,8 +40,6 @@ COMPOSE_FILE = ROOT / "local" / "compose.yaml"
 COMPOSE_CLUSTER_FILE = ROOT / "local" / "compose.cluster.yaml"
 """Read besides where pods reach PostgreSQL on an address of this machine."""
 BOOTSTRAP_SQL = ROOT / "local" / "bootstrap.sql"
-COMPOSE_PGBOUNCER_VERSION = (1, 25)
-"""Of the image in compose.yaml."""
 
 _START_SECONDS = 60
 _ORPHAN_SECONDS = 10
@@ -410,16 +408,10 @@ class _Native:
             private_folder(folder)
             self._give(folder)
         log, pid_file, users = folder / "pgbouncer.log", folder / "pgbouncer.pid", folder / "userlist.txt"
-        ini = PgBouncerIni(
+        ini = PgBouncerIni.for_local(
+            settings,
             version=binaries.pgbouncer_version,
-            server_host=HOST,
-            server_port=state.database_port,
-            listen_address=HOST,
-            listen_port=state.pgbouncer_port,
-            products=tuple(settings.products.values()),
-            max_client_connections=settings.pgbouncer.max_client_connections,
             auth_file_path=str(users),
-            server_tls=None,
             log_path=str(log),
             pid_path=str(pid_file),
         )
@@ -804,15 +796,7 @@ def compose_environment(
 ) -> dict[str, str]:
     """What local/compose.yaml takes from its environment; `extras` are `.local/compose.json`'s."""
     users = pgbouncer_auth_file(settings, state)
-    ini = PgBouncerIni(
-        version=COMPOSE_PGBOUNCER_VERSION,
-        server_host="postgres",
-        listen_address="0.0.0.0",  # noqa: S104 (in the container; published on the loopback address alone)
-        products=tuple(settings.products.values()),
-        max_client_connections=settings.pgbouncer.max_client_connections,
-        auth_file_path="/etc/pgbouncer/userlist.txt",
-        server_tls=None,
-    )
+    ini = PgBouncerIni.for_local(settings, auth_file_path="/etc/pgbouncer/userlist.txt", in_container=True)
     return {
         **extras,
         "DATABASE_PORT": str(state.database_port),

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import settings
+from components.pgbouncer.ini import CONTAINER_VERSION
 from ops.dev import servers as services
 from ops.dev import state as local_state
 from settings import (
@@ -307,7 +308,7 @@ def test_every_container_has_a_pinned_image_and_a_health_check() -> None:
     images = {name: service["image"] for name, service in COMPOSE["services"].items()}
     assert images["postgres"] == "postgres:15"
     assert images["pgbouncer"] == "edoburu/pgbouncer:v1.25.2-p0"
-    assert images["pgbouncer"].split(":v")[1].startswith("{}.{}".format(*services.COMPOSE_PGBOUNCER_VERSION))
+    assert images["pgbouncer"].split(":v")[1].startswith("{}.{}.".format(*CONTAINER_VERSION))
     assert not [image for image in images.values() if ":" not in image or image.endswith(":latest")]
     assert all(service["healthcheck"]["test"][0] == "CMD" for service in COMPOSE["services"].values())
 
