@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import settings
-from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
+from components.server import Server
+from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
 from ops.deploy import pulumi_cli as engine
 from ops.dev import servers as services
 from ops.dev import state as local_state

@@ -10,7 +10,8 @@ import pulumi
 import pytest
 
 import settings
-from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
+from components.server import Server
+from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
 from ops.deploy import pulumi_cli as engine
 from ops.dev import env as env_files
 from ops.dev import servers as services
@@ -112,25 +113,25 @@ def test_nobody_is_told_anothers_secrets(told: Settings) -> None:
 
 def test_tls_to_the_server_is_verified(told: Settings) -> None:
     bundle = "/etc/ssl/rds/global-bundle.pem"
-    payload = values(service_env(args(told.products["payload"], direct_ca_bundle=bundle)))
+    payload = values(service_env(args(told.products["payload"], direct_ca_path=bundle)))
     assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query)["sslmode"] == ["verify-full"]
     assert "sslmode" not in payload["DATABASE_URI"]
     assert payload["NODE_EXTRA_CA_CERTS"] == bundle
-    django = values(service_env(args(told.products["django"], direct_ca_bundle=bundle, pooled_ca_bundle=bundle)))
+    django = values(service_env(args(told.products["django"], direct_ca_path=bundle, pooled_ca_path=bundle)))
     assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
         "sslmode": ["verify-full"],
         "sslrootcert": [bundle],
     }
     assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [bundle]
     assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", bundle)
-    direct_alone = values(service_env(args(told.products["django"], direct_ca_bundle=bundle)))
+    direct_alone = values(service_env(args(told.products["django"], direct_ca_path=bundle)))
     assert direct_alone["DATABASE_SSLROOTCERT"] == bundle
     assert "DATABASE_SSLMODE" not in direct_alone
 
 
 def test_two_files_of_cas_are_refused(told: Settings) -> None:
-    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_bundle.*is another file than /rds\.pem"):
-        args(told.products["payload"], direct_ca_bundle="/rds.pem", pooled_ca_bundle="/pooler.pem")
+    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_path.*is another file than /rds\.pem"):
+        args(told.products["payload"], direct_ca_path="/rds.pem", pooled_ca_path="/pooler.pem")
 
 
 SECRETS = {
