@@ -50,16 +50,16 @@ class ServiceEnvArgs:
     """Password of the product's login role."""
     application_secret: pulumi.Input[str]
     """PAYLOAD_SECRET or DJANGO_SECRET_KEY."""
-    store: ObjectStore | None = None
-    """Required for Payload."""
+    store: ObjectStore
+    """Where Payload keeps its media."""
+    payload_api_url: str
+    """Where Django reads Payload's content, such as http://payload:3000/api."""
     cdn_base_url: str | None = None
     """Base URL of the bucket's objects, such as https://cdn.lightwave-media.site."""
     direct_ca_path: str | None = None
     """Path, where the service runs, of the CA certificates that verify the direct server; None: no TLS."""
     pooled_ca_path: str | None = None
     """The same for PgBouncer. One file serves both, because Node reads only one."""
-    payload_api_url: str | None = None
-    """Required for Django: http://payload:3000/api in the cluster."""
     redis_url: pulumi.Input[str] | None = None
     """Valkey, for Django's cache and Celery."""
 
@@ -73,10 +73,6 @@ class ServiceEnvArgs:
             raise pulumi.InputPropertyError(
                 "product", f"{self.product.name} has no framework, so no service and no env"
             )
-        if self.product.framework == "payload" and self.store is None:
-            raise pulumi.InputPropertyError("store", "is missing: Payload keeps its media in an S3-compatible store")
-        if self.product.framework == "django" and self.payload_api_url is None:
-            raise pulumi.InputPropertyError("payload_api_url", "is missing: Django reads Payload's content there")
         if self.pooled_ca_path not in (None, self.ca_path):
             raise pulumi.InputPropertyError("pooled_ca_path", f"is another file than {self.ca_path}")
 
@@ -89,7 +85,6 @@ def service_env(args: ServiceEnvArgs) -> list[EnvEntry]:
 
 def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     store = args.store
-    assert store is not None  # noqa: S101 (checked by ServiceEnvArgs)
     # The contract's URL has ?schema=. node-postgres ignores it; the role's search_path selects the schema.
     schema = {"schema": args.product.schema_name}
     yield _secret("DATABASE_URI", _url(args, args.pooled, {**schema, **_node_tls(args.pooled_ca_path)}))
@@ -115,7 +110,6 @@ def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
 
 
 def _django(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
-    assert args.payload_api_url is not None  # noqa: S101 (checked by ServiceEnvArgs)
     yield _secret("DATABASE_URL", _url(args, args.pooled, _libpq_tls(args.pooled_ca_path)))
     # What the contract's DATABASES dict reads.
     yield _plain("DATABASE_NAME", args.database)

@@ -31,6 +31,7 @@ from components.server import Server
 from components.services.env import ServiceEnvArgs, service_env
 from ops.dev import servers as services
 from ops.dev import state as local_state
+from ops.dev.env import NO_STORE
 from settings import ADMIN, DATABASE, STATS_USER
 from tests.configs import WITH_CLIENT_TLS
 from tests.integration import tls
@@ -319,6 +320,7 @@ def test_a_service_verifies_both_servers_with_one_file(site: Site, tls_pooler: P
             direct=Server(host=HOST, port=site.platform.running.database_port),
             password=site.passwords[django.login_role],
             application_secret="unused",
+            store=NO_STORE,
             direct_ca_path=str(bundle),
             pooled_ca_path=str(bundle),
             payload_api_url="http://payload:3000/api",
