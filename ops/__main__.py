@@ -70,7 +70,7 @@ def down(args: argparse.Namespace) -> int:
     """stop the dev stack"""
     from ops import up as dev
 
-    return dev.down(wipe=args.wipe)
+    return dev.down(args.stack, wipe=args.wipe)
 
 
 def preview(args: argparse.Namespace) -> int:
@@ -105,8 +105,8 @@ def verify(args: argparse.Namespace) -> int:
         return verifies.run(told, direct=endpoint, passwords={settings.ADMIN: password}, as_json=args.json)
     return verifies.run(
         told,
-        direct=verifies.Endpoint(host="127.0.0.1", port=told.local.database_port),
-        pooled=verifies.Endpoint(host="127.0.0.1", port=told.local.pgbouncer_port),
+        direct=verifies.Endpoint(host=settings.HOST, port=told.local.database_port),
+        pooled=verifies.Endpoint(host=settings.HOST, port=told.local.pgbouncer_port),
         passwords=told.local.passwords,
         as_json=args.json,
     )
@@ -126,14 +126,7 @@ def tunnel(args: argparse.Namespace) -> int:
     return tunnels.open_tunnel(args.stack, args.target)
 
 
-def bench(args: argparse.Namespace) -> int:
-    """measure the dev stack: direct against pooled"""
-    from ops.dev import bench as benches
-
-    return benches.run(settings.of_stack(args.stack))
-
-
-COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel, bench)
+COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,8 +5,6 @@ the plan's SQL stays with it, and only an empty one takes what the machine has. 
 """
 
 import os
-import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -16,73 +14,64 @@ import psycopg
 
 from ops.deploy import commands as deploy
 from ops.deploy import pulumi_cli as engine
+from ops.dev import admin, recovery, servers, state
 from ops.dev import env as env_files
-from ops.dev import servers as services
-from ops.dev import state as local_state
-from ops.dev.state import FOLDER
+from ops.dev.files import locked
+from ops.dev.model import Running, make
 from ops.plan import recorder, sql
 from ops.verify import report as verify
-from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
+from settings import DATABASE, ROOT, LocalState, Settings
 
 WIPE = "make down WIPE=1, then make up"
 
-_REFUSALS = (
-    engine.EngineError,
-    engine.NoEngineError,
-    env_files.EnvFileError,
-    services.ServicesError,
-    sql.NotEmptyError,
-)
 
+def up(stack: str) -> int:
+    """Brings a local stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
 
-def up(stack: str = "dev") -> int:
-    """Brings the stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
-
-    Gives the exit status: 0, 1 where the proof found wrong cells, 2 with what to do where a step refused. Raises
-    SettingsError when the config is wrong.
+    Gives the exit status: 0, or 1 where the proof found wrong cells. Raises OperatorError with the fix where a step
+    refused, SettingsError where the config is wrong.
     """
-    try:
-        # Beside local_state's own lock, which the steps take: a second run waits for the first one.
-        with local_state.locked(FOLDER / "up"):
-            return _up(stack)
-    except _REFUSALS as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
+    # Held for the whole run, so that a second `make up` waits; single steps also take the lock of the state.
+    with locked(state.folder(stack), "up"):
+        return _up(stack)
 
 
-def down(*, wipe: bool = False) -> int:
-    """Stops what `up` started and nothing else; `wipe` removes the database and the engine's state of it too."""
-    try:
-        with local_state.locked(FOLDER / "up"):
-            if wipe:
-                if kept := engine.at_cloudflare():
-                    raise engine.EngineError(
-                        f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten;"
-                        " take lightwave:media out of Pulumi.dev.yaml, run: make up, then make down WIPE=1"
-                    )
-                # Before the data: what is left of a killed wipe is a database that the next `up` refuses or mends.
-                shutil.rmtree(ROOT / engine.STATE_FOLDER, ignore_errors=True)
-            actions = services.stop(wipe=wipe)
-    except (engine.EngineError, services.ServicesError) as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    _say(*(actions or ["nothing of the dev stack runs"]))
+def down(stack: str, *, wipe: bool = False) -> int:
+    """Stops what `up` started and nothing else; `wipe` removes everything of the stack, Pulumi's state of it too.
+
+    Raises OperatorError where the stack is not local.
+    """
+    folder = state.folder(stack)
+    state.require_local(stack)
+    with locked(folder, "up"):
+        if wipe:
+            if kept := recovery.at_cloudflare(stack):
+                raise engine.EngineError(
+                    f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten",
+                    f"take lightwave:media out of Pulumi.{stack}.yaml, run: {make(stack, 'up')}, then"
+                    f" {make(stack, 'down WIPE=1')}",
+                )
+            # Before the data: what is left of a killed wipe is a database that the next `up` refuses or repairs.
+            recovery.forget(stack)
+        actions = servers.stop(folder, wipe=wipe)
+    _say(*(actions or [f"nothing of stack {stack} runs"]))
     return 0
 
 
 def _up(stack: str) -> int:
-    told = local_state.prepare(stack)
-    if told.local is None:
-        raise engine.EngineError(f"stack {stack} is not local; run: make deploy STACK={stack}")
-    running = services.start(told, say=_say)
+    folder = state.folder(stack)
+    _say(*servers.end_orphans(folder))
+    told = state.prepare(stack)
+    assert told.local is not None  # noqa: S101 (state.prepare)
+    running = servers.start(told, report=_say)
     _say(*running.actions, *running.notes)
 
-    with closing(_admin(told.local, running)) as connection:
+    with closing(admin.connect(told.local)) as connection:
         by, changes = _build(told, told.local, connection)
     if changes:
         # Its server sessions began with what their roles were set to before.
-        services.stop_pooler()
-        services.start(told, say=_say)
+        servers.stop_pooler(folder)
+        servers.start(told, report=_say)
 
     direct = verify.Endpoint(host=running.host, port=running.database_port)
     pooled = verify.Endpoint(host=running.host, port=running.pgbouncer_port)
@@ -90,21 +79,9 @@ def _up(stack: str) -> int:
     status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
     if status:
         return status
-    files = env_files.write_local(told, extras=services.extras())
+    files = env_files.write_local(told, extras=servers.extras(folder))
     _report(running, by, changes or list(running.actions), files)
     return 0
-
-
-def _admin(state: LocalState, running: services.Running) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        host=running.host,
-        port=running.database_port,
-        dbname=DATABASE,
-        user=ADMIN,
-        password=state.passwords[ADMIN].get_secret_value(),
-        connect_timeout=10,
-        autocommit=True,
-    )
 
 
 def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
@@ -120,7 +97,7 @@ def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any
     found.select()
     # Without a mark the database is a new one, and a state of it tells of another.
     pending = found.recover(stale=how is None)
-    for name in engine.drop_unrecorded(connection, recording, pending, found.recorded()):
+    for name in recovery.drop_unrecorded(connection, recording, pending, found.recorded()):
         _say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)
@@ -157,7 +134,7 @@ def _differences(changes: Mapping[str, int]) -> dict[str, int]:
     return {what: count for what, count in changes.items() if what != "same" and count}
 
 
-def _report(running: services.Running, by: str, changes: list[str], files: list[Path]) -> None:
+def _report(running: Running, by: str, changes: list[str], files: list[Path]) -> None:
     _say(
         "",
         f"The dev stack is up: {'; '.join(changes)}." if changes else "The dev stack is up: no changes.",

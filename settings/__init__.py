@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "lightwave_platform"
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+HOST = "127.0.0.1"
+"""Where a local stack's servers listen, and nowhere else."""
 RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 """The CAs of RDS in every region, as AWS publishes them."""
 STATS_USER = "pgbouncer_stats"

@@ -31,7 +31,6 @@ import yaml
 import settings
 from ops.deploy import pulumi_cli as engines
 from ops.deploy import tunnel
-from ops.dev import state as local_state
 from settings import RdsSettings, Settings, SettingsError
 
 FAILED = 1
@@ -350,7 +349,7 @@ def context_problem(context: str) -> Problem | None:
 def local_database_problem(port: int) -> Problem | None:
     """The local PostgreSQL listens."""
     try:
-        socket.create_connection((local_state.HOST, port), _CONNECT_SECONDS).close()
+        socket.create_connection((settings.HOST, port), _CONNECT_SECONDS).close()
     except OSError as error:
         return Problem(f"the local PostgreSQL does not answer ({error.strerror or error})", "make up")
     return None

@@ -13,16 +13,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-from psycopg import sql
+import psutil
 
 import settings
-from ops.plan.recorder import Recording
 from settings.problems import OperatorError
 
 SWITCH = "LIGHTWAVE_ENGINE"
@@ -235,20 +233,6 @@ def drop_cut_attributes(backend: Path) -> None:
             attributes.unlink(missing_ok=True)
 
 
-def at_cloudflare(root: Path = settings.ROOT) -> list[str]:
-    """Names of what the dev stack's state holds at Cloudflare; none where there is no state to be read."""
-    state = root / STATE_FOLDER / ".pulumi" / "stacks" / settings.PROJECT / "dev.json"
-    try:
-        latest = json.loads(state.read_text())["checkpoint"]["latest"] or {}
-    except (FileNotFoundError, ValueError, KeyError):
-        return []
-    return [
-        resource["urn"].rpartition("::")[2]
-        for resource in latest.get("resources") or []
-        if resource["type"].startswith("cloudflare:")
-    ]
-
-
 def dev_environment(root: Path = settings.ROOT) -> dict[str, str]:
     """The two variables with which plain `pulumi` commands work on the dev stack."""
     return {
@@ -332,51 +316,16 @@ def _alive(lock: Mapping[str, Any]) -> bool:
     """Whether the process that took the lock still runs; on another machine nobody here can tell."""
     if lock["hostname"] != socket.gethostname():
         return True
-    # The number may be another process's by now; a defunct one is dead.
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,comm=", "-p", str(lock["pid"])], capture_output=True, text=True, check=False
-    ).stdout
-    state, _, name = shown.strip().partition(" ")
-    return bool(state) and not state.startswith("Z") and "pulumi" in name
+    try:
+        process = psutil.Process(lock["pid"])
+        # The number may be another process's by now; a zombie is dead.
+        return process.status() != psutil.STATUS_ZOMBIE and "pulumi" in process.name()
+    except psutil.NoSuchProcess:
+        return False
 
 
 _ROLE = "postgresql:index/role:Role"
 _SCHEMA = "postgresql:index/schema:Schema"
-
-
-def drop_unrecorded(
-    connection: psycopg.Connection[Any], recording: Recording, pending: Iterable[Pending], recorded: set[str]
-) -> list[str]:
-    """Drops the roles and schemas that stand in the database and not in the engine's state, where they own nothing.
-
-    A killed update leaves them, and the next one would fail with `already exists`. What is looked for is what the stack
-    declares and what was `pending`. Gives what it dropped; raises EngineError for what is in use, with nothing dropped.
-    """
-    declared = [(r.urn, r.type, r.inputs) for r in recording.resources]
-    wanted = {
-        (type_, str(inputs["name"]))
-        for urn, type_, inputs in [*declared, *((p.urn, p.type, p.inputs) for p in pending)]
-        if type_ in (_ROLE, _SCHEMA) and urn not in recorded and not inputs.get("ifNotExists")
-    }
-    dropped = []
-    with connection.transaction():
-        # Schemas before roles: a role that may do something in one can not be dropped.
-        for type_, name in sorted(wanted, reverse=True):
-            kind, catalog = (
-                ("ROLE", "pg_roles WHERE rolname") if type_ == _ROLE else ("SCHEMA", "pg_namespace WHERE nspname")
-            )
-            if connection.execute(f"SELECT FROM {catalog} = %s".encode(), [name]).fetchone() is None:
-                continue
-            try:
-                # RESTRICT, PostgreSQL's default: it refuses what owns something or holds something.
-                connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(kind), sql.Identifier(name)))
-            except psycopg.errors.DependentObjectsStillExist as error:
-                raise EngineError(
-                    f"{kind.lower()} {name} is in the database and not in the engine's state, and it is in use "
-                    f"({(error.diag.message_detail or '').splitlines()[0]}); run: make down WIPE=1, then make up"
-                ) from error
-            dropped.append(f"{kind.lower()} {name}")
-    return dropped
 
 
 def adoption(engine: Engine) -> str | None:

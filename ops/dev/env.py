@@ -14,9 +14,10 @@ from typing import Any
 import settings
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
 from ops.deploy import pulumi_cli as engine
-from ops.dev import servers as services
-from ops.dev import state as local_state
-from settings import Product, Settings
+from ops.dev import servers, state
+from ops.dev.files import write_private
+from ops.dev.model import Extras
+from settings import HOST, Product, Settings
 from settings.problems import OperatorError
 
 FOLDER = settings.ROOT / ".local" / "env"
@@ -61,19 +62,19 @@ def product_of(told: Settings, service: str) -> Product:
     raise EnvFileError(f"SERVICE={service}: no such service; allowed: {allowed}")
 
 
-def for_local(told: Settings, product: Product, extras: services.Extras | None = None) -> list[EnvEntry]:
+def for_local(told: Settings, product: Product, extras: Extras | None = None) -> list[EnvEntry]:
     """The entries of a service that runs on this machine, from the dev stack's state; `extras`: what runs besides."""
-    state = told.local
-    if state is None or product.framework is None:
+    local = told.local
+    if local is None or product.framework is None:
         raise EnvFileError(f"stack {told.stack} is not local; run: make env STACK={told.stack}, with its engine")
     return service_env(
         ServiceEnvArgs(
             product=product,
             database=settings.DATABASE,
-            pooled=Server(host=local_state.HOST, port=state.pgbouncer_port),
-            direct=Server(host=local_state.HOST, port=state.database_port),
-            password=state.passwords[product.login_role].get_secret_value(),
-            application_secret=state.secrets[settings.APPLICATION_SECRETS[product.framework]].get_secret_value(),
+            pooled=Server(host=HOST, port=local.pgbouncer_port),
+            direct=Server(host=HOST, port=local.database_port),
+            password=local.passwords[product.login_role].get_secret_value(),
+            application_secret=local.secrets[settings.APPLICATION_SECRETS[product.framework]].get_secret_value(),
             store=extras.store if extras else NO_STORE,
             redis_url=extras.redis_url if extras else None,
             payload_api_url=PAYLOAD_API_URL,
@@ -143,7 +144,7 @@ def write(product: Product, stack: str, values: Mapping[str, str], folder: Path 
     content = text(product, stack, values)
     if path.is_symlink() or (path.exists() and not path.read_text().startswith(MARKER)):
         raise EnvFileError(f"{path} was not written by make env and stays as it is; move it away, then run again")
-    local_state.write_private(path, content)
+    write_private(path, content)
     return path
 
 
@@ -169,11 +170,11 @@ def write_contract(entries: Mapping[str, Iterable[EnvEntry]], told: Settings, fo
             "description": DESCRIPTIONS[product.framework or ""],
             "required_variables": [entry.name for entry in variables if not entry.optional],
         }
-    local_state.write_private(path, json.dumps(document, indent=2) + "\n")
+    write_private(path, json.dumps(document, indent=2) + "\n")
     return path
 
 
-def write_local(told: Settings, folder: Path = FOLDER, extras: services.Extras | None = None) -> list[Path]:
+def write_local(told: Settings, folder: Path = FOLDER, extras: Extras | None = None) -> list[Path]:
     """Writes every local service's env file and the contract; the same state gives the same bytes."""
     entries = {p.name: for_local(told, p, extras) for p in told.products.values() if p.framework}
     written = [write(told.products[name], told.stack, _plain(variables), folder) for name, variables in entries.items()]
@@ -189,7 +190,7 @@ def run(told: Settings, service: str, folder: Path = FOLDER) -> int:
     try:
         product = product_of(told, service)
         if told.local is not None:
-            entries = for_local(told, product, services.extras())
+            entries = for_local(told, product, servers.extras(state.folder(told.stack)))
             values = _plain(entries)
             write_contract({product.name: entries}, told, folder)
         else:

@@ -21,8 +21,9 @@ import pytest
 import yaml
 
 from ops.deploy import pulumi_cli as engine
-from ops.dev import state as local_state
-from settings import ADMIN, DATABASE, ROOT
+from ops.dev import ports
+from ops.dev.files import write_private
+from settings import ADMIN, DATABASE, HOST, ROOT
 from tests.engine.catalog import Catalog, snapshot
 from tests.integration.conftest import require_binaries
 from tests.required import not_here
@@ -97,7 +98,7 @@ class Project:
 
     def make_up(self, **options: Any) -> Ended:
         """What `make up` runs."""
-        return self.python("import sys; from ops import up; sys.exit(up.up())", **options)
+        return self.run(sys.executable, "-m", "ops", "up", **options)
 
     def pulumi(self, *arguments: str, **options: Any) -> Ended:
         """Plain pulumi, with the two variables that the README names and no others."""
@@ -155,7 +156,7 @@ class Project:
         """A session of a role in the copy's database."""
         state = json.loads(self.state_file.read_text())
         with psycopg.connect(
-            host=local_state.HOST,
+            host=HOST,
             port=state["databasePort"],
             dbname=DATABASE,
             user=role,
@@ -194,16 +195,16 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
         # Pulumi.yaml names the project's own environment: here it is the interpreter that runs already.
         (root / ".venv").symlink_to(sys.prefix)
         # The usual ports belong to the developer's own dev stack.
-        port = local_state.free_port()
-        ports = {"databasePort": port, "pgbouncerPort": local_state.free_port(besides=port)}
-        local_state.write_private(project.state_file, json.dumps(ports))
+        port = ports.free_port()
+        chosen = {"databasePort": port, "pgbouncerPort": ports.free_port([port])}
+        write_private(project.state_file, json.dumps(chosen))
         started = project.python(
-            "from ops.dev import servers, state; servers.start(state.prepare('dev'), engine='native')"
+            "from ops.dev import servers, state; servers.start(state.prepare('dev'), kind='native')"
         )
         assert started.status == 0, started.output
         yield project
     finally:
-        stopped = project.python("from ops.dev import servers; servers.stop(wipe=True)")
+        stopped = project.python("from ops.dev import servers, state; servers.stop(state.folder('dev'), wipe=True)")
         shutil.rmtree(root)
         assert stopped.status == 0, stopped.output
 

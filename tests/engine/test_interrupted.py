@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from ops.deploy import pulumi_cli as engine
+from ops.dev import recovery
+from ops.dev.recovery import RecoveryError
 from ops.plan import recorder, sql
 from tests.engine.catalog import snapshot
 from tests.engine.conftest import Ended, Project
@@ -115,13 +117,13 @@ def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> N
         admin.execute("CREATE ROLE payload_user; CREATE ROLE mine; CREATE SCHEMA payload; CREATE SCHEMA django")
         admin.execute("CREATE TABLE django.kept ()")
         before = snapshot(admin)
-        with pytest.raises(engine.EngineError, match="schema django is in the database and not in the engine's state"):
-            engine.drop_unrecorded(admin, recording, [], set())
+        with pytest.raises(RecoveryError, match="schema django is in the database and not in Pulumi's state"):
+            recovery.drop_unrecorded(admin, recording, [], set())
         assert snapshot(admin) == before
 
         admin.execute("DROP TABLE django.kept")
         recorded = {r.urn for r in recording.resources if r.name == "access-payload-schema"}
-        dropped = engine.drop_unrecorded(admin, recording, [], recorded)
+        dropped = recovery.drop_unrecorded(admin, recording, [], recorded)
         assert dropped == ["schema django", "role payload_user"]
         # What the state knows, what is not ours, and what stands before the stack does.
         for name in ("payload", "extensions"):
@@ -130,7 +132,7 @@ def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> N
 
         # A product that was taken out after its update was killed is known from the state alone.
         pending = engine.Pending("creating", "urn:gone", "postgresql:index/role:Role", {"name": "mine"})
-        assert engine.drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
+        assert recovery.drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
 
         # The SQL does not build on what is there, whoever made it.
         with pytest.raises(sql.NotEmptyError, match='schema "payload" already exists'):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 from ops.deploy import pulumi_cli as engine
@@ -30,7 +31,7 @@ def test_both_ways_build_the_same_and_are_never_mixed(project: Project) -> None:
     assert "make down WIPE=1" in refused.output
     assert project.catalog() == by_engine
 
-    down = project.python("import sys; from ops import up; sys.exit(up.down(wipe=True))")
+    down = project.run(sys.executable, "-m", "ops", "down", "--wipe")
     assert down.status == 0, down.output
     assert not (project.root / engine.STATE_FOLDER).exists()
     first = project.make_up(environment=without)
@@ -58,7 +59,7 @@ def test_up_where_there_is_no_engine(tmp_path: Path) -> None:
         assert first.status == 0, first.output
         assert "The dev stack is up: schemas, roles and grants created." in first.output
         before = project.catalog()
-        env_files = {path: path.read_bytes() for path in (project.root / ".local" / "env").iterdir()}
+        env_files = {path: path.read_bytes() for path in (project.root / ".local" / "dev" / "env").iterdir()}
         assert {path.name for path in env_files} >= {"payload.env", "django.env"}
 
         again = project.make_up(environment=without)

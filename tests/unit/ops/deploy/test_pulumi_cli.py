@@ -19,10 +19,8 @@ from typing import Any, NoReturn
 import pytest
 
 import settings
-from ops import up
 from ops.deploy import pulumi_cli as engine
 from ops.deploy.pulumi_cli import Engine, EngineError, NoEngineError
-from ops.dev import servers as services
 from tests.configs import ON_KIND, OWN_BUCKET
 from tests.unit.conftest import FACTS_OF_PROD, full_config, local_state
 
@@ -390,28 +388,3 @@ def test_prod_is_told_how_to_adopt_and_nothing_is_done(pulumi: Pulumi, engine_of
 def test_nothing_to_adopt(pulumi: Pulumi, engine_of: Callable[[str], Engine]) -> None:
     pulumi.answer(stack_export={"stdout": json.dumps({"deployment": {"resources": []}})})
     assert engine.adoption(engine_of("prod")) is None
-
-
-# --- what is not on this machine --------------------------------------------------------------------------------------
-
-
-def test_what_the_state_holds_at_cloudflare_is_not_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert engine.at_cloudflare(tmp_path) == []
-    state = tmp_path / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
-    state.parent.mkdir(parents=True)
-    resources = [
-        {"urn": "urn:pulumi:dev::lightwave::postgresql:index/role:Role::login", "type": "postgresql:index/role:Role"},
-        {"urn": "urn:pulumi:dev::lightwave::x::media-bucket", "type": "cloudflare:index/r2Bucket:R2Bucket"},
-    ]
-    state.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
-    assert engine.at_cloudflare(tmp_path) == ["media-bucket"]
-
-    monkeypatch.setattr(up, "ROOT", tmp_path)
-    monkeypatch.setattr(up, "FOLDER", tmp_path / ".local")
-    monkeypatch.setattr(engine, "at_cloudflare", lambda: ["media-bucket"])
-    monkeypatch.setattr(services, "stop", lambda **_: pytest.fail("stopped"))
-    assert up.down(wipe=True) == 2
-    assert "the state knows media-bucket at Cloudflare" in capsys.readouterr().err
-    assert state.exists()

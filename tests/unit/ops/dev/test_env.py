@@ -13,7 +13,7 @@ import settings
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
 from ops.deploy import pulumi_cli as engine
 from ops.dev import env as env_files
-from ops.dev import servers as services
+from ops.dev.model import Extras
 from ops.plan.recorder import Secret, record
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
@@ -248,7 +248,7 @@ def test_without_a_store_the_contract_is_kept_and_reaches_nobody(told: Settings,
 
 
 def test_what_runs_in_containers_is_in_the_files(told: Settings, tmp_path: Path) -> None:
-    extras = services.Extras(store=STORE, redis_url="redis://127.0.0.1:6379/0")
+    extras = Extras(store=STORE, redis_url="redis://127.0.0.1:6379/0")
     payload, django = map(read_by_a_shell, env_files.write_local(told, tmp_path, extras)[:2])
     assert (payload["S3_ENDPOINT"], payload["S3_ACCESS_KEY_ID"]) == (STORE.endpoint, "key-id")
     assert payload["S3_SECRET_ACCESS_KEY"] == "key-secret"
