@@ -5,7 +5,7 @@ the plan's SQL stays with it, and only an empty one takes what the machine has. 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,9 @@ def _up(stack: str) -> int:
     status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
     if status:
         return status
-    files = env_files.write_local(told, extras=servers.extras(folder))
-    _report(running, by, changes or list(running.actions), files)
+    written = env_files.write_local(told, env_files.env_folder(stack), servers.extras(folder))
+    _say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
+    _report(told.stack, running, by, changes or list(running.actions), written.files)
     return 0
 
 
@@ -134,14 +135,15 @@ def _differences(changes: Mapping[str, int]) -> dict[str, int]:
     return {what: count for what, count in changes.items() if what != "same" and count}
 
 
-def _report(running: Running, by: str, changes: list[str], files: list[Path]) -> None:
+def _report(stack: str, running: Running, by: str, changes: list[str], files: Sequence[Path]) -> None:
     _say(
         "",
-        f"The dev stack is up: {'; '.join(changes)}." if changes else "The dev stack is up: no changes.",
+        f"Stack {stack} is up: {'; '.join(changes)}." if changes else f"Stack {stack} is up: no changes.",
         f"  PostgreSQL  {running.host}:{running.database_port}, database {DATABASE}, built by {by}",
         f"  PgBouncer   {running.host}:{running.pgbouncer_port}",
         f"  env files   {', '.join(str(_short(file)) for file in files)}",
-        "  next        make verify; make env SERVICE=<service>; make down (WIPE=1 removes the data too)",
+        f"  next        {make(stack, 'verify')}; {make(stack, 'env SERVICE=<service>')}; {make(stack, 'down')}"
+        " (WIPE=1 removes the data too)",
     )
 
 

@@ -76,7 +76,7 @@ def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, 
 
     again = project.make_up(environment=environment)
     assert again.status == 0, again.output
-    assert "The dev stack is up: no changes." in again.output
+    assert "Stack dev is up: no changes." in again.output
 
 
 def test_a_database_built_from_sql_has_no_cluster(tmp_path: Path) -> None:

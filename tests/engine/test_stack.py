@@ -23,7 +23,7 @@ def test_both_ways_build_the_same_and_are_never_mixed(project: Project) -> None:
 
     again = project.make_up()
     assert again.status == 0, again.output
-    assert "The dev stack is up: no changes." in again.output
+    assert "Stack dev is up: no changes." in again.output
     for secret in json.loads(project.state_file.read_text())["passwords"].values():
         assert secret not in first.output + again.output
     refused = project.make_up(environment=without)
@@ -47,7 +47,7 @@ def test_both_ways_build_the_same_and_are_never_mixed(project: Project) -> None:
     # The engine is there now: the database stays with the SQL.
     again = project.make_up()
     assert again.status == 0, again.output
-    assert "The dev stack is up: no changes." in again.output
+    assert "Stack dev is up: no changes." in again.output
     assert "built by the plan's SQL" in again.output
     assert project.catalog() == by_sql
 
@@ -57,14 +57,14 @@ def test_up_where_there_is_no_engine(tmp_path: Path) -> None:
         without = {engine.SWITCH: "off"}
         first = project.make_up(environment=without)
         assert first.status == 0, first.output
-        assert "The dev stack is up: schemas, roles and grants created." in first.output
+        assert "Stack dev is up: schemas, roles and grants created." in first.output
         before = project.catalog()
         env_files = {path: path.read_bytes() for path in (project.root / ".local" / "dev" / "env").iterdir()}
         assert {path.name for path in env_files} >= {"payload.env", "django.env"}
 
         again = project.make_up(environment=without)
         assert again.status == 0, again.output
-        assert "The dev stack is up: no changes." in again.output
+        assert "Stack dev is up: no changes." in again.output
         assert {path: path.read_bytes() for path in env_files} == env_files
 
         # What the SQL can not do is refused, and nothing of it is done.
