@@ -27,8 +27,8 @@ import psycopg
 from components.pgbouncer.ini import PgBouncerIni, auth_file
 from components.secrets.scram import scram_verifier
 from components.services.env import ObjectStore
-from ops.dev.state import FOLDER, HOST, free_port, locked, password, port_is_free, private_folder, write_private
-from settings import ADMIN, BUCKET, DATABASE, LOCAL_STATE, ROOT, LocalDatabaseSettings, LocalState, Settings
+from ops.dev.state import FILE, FOLDER, HOST, free_port, locked, password, port_is_free, private_folder, write_private
+from settings import ADMIN, BUCKET, DATABASE, ROOT, LocalDatabaseSettings, LocalState, Settings
 from settings.problems import OperatorError
 
 How = Literal["native", "compose"]
@@ -143,7 +143,7 @@ def stop(directory: Path = FOLDER, *, wipe: bool = False) -> tuple[str, ...]:
         except PermissionError as error:
             raise ServicesError(f"{error}: another user started the servers; stop them as that user") from None
         if wipe:
-            for file in (_record(directory), directory / Path(LOCAL_STATE).name):
+            for file in (_record(directory), directory / FILE):
                 file.unlink(missing_ok=True)
         return actions
 

@@ -17,17 +17,19 @@ from components.secrets.scram import scram_verifier
 from settings import (
     ADMIN,
     APPLICATION_SECRETS,
-    LOCAL_STATE,
-    ROOT,
     STATS_USER,
     VALKEY_SECRETS,
     Product,
     Settings,
     SettingsError,
+    state_file,
 )
 
-FOLDER = (ROOT / LOCAL_STATE).parent
-"""The ignored folder of this checkout. Every function takes another one, for tests."""
+FOLDER = state_file("dev").parent
+"""The ignored folder of the dev stack. Every function takes another one, for tests."""
+
+FILE = "state.json"
+"""The state in a stack's folder."""
 
 HOST = "127.0.0.1"
 """Where everything local listens, and nowhere else."""
@@ -52,7 +54,7 @@ def prepare(stack: str = "dev", directory: Path = FOLDER) -> Settings:
 
 def read(directory: Path = FOLDER) -> Any:
     """The state as `settings.load` takes it (`local=`); None where there is none, no mapping where it is unreadable."""
-    path = directory / Path(LOCAL_STATE).name
+    path = directory / FILE
     try:
         return json.loads(path.read_text()) if path.exists() else None
     except (OSError, ValueError):
@@ -71,7 +73,7 @@ def ensure(products: Iterable[Product], directory: Path = FOLDER) -> None:
         except (AttributeError, TypeError):
             return
         if state != before:
-            write_private(directory / Path(LOCAL_STATE).name, json.dumps(state, indent=2) + "\n")
+            write_private(directory / FILE, json.dumps(state, indent=2) + "\n")
 
 
 def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:

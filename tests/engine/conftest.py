@@ -148,7 +148,7 @@ class Project:
     @property
     def state_file(self) -> Path:
         """The dev stack's ports and passwords."""
-        return self.root / ".local" / "state.json"
+        return self.root / ".local" / "dev" / "state.json"
 
     @contextmanager
     def connect(self, role: str = ADMIN) -> Iterator[psycopg.Connection[Any]]:

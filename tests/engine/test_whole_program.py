@@ -156,7 +156,9 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
         kubernetes = stack.enter_context(running_api_server())
         project = stack.enter_context(project_copy(pulumi_home))
         running = services.start(
-            local_state.prepare("dev", project.root / ".local"), project.root / ".local", engine="native"
+            local_state.prepare("dev", project.root / ".local" / "dev"),
+            project.root / ".local" / "dev",
+            engine="native",
         )
         ca = tls.authority(project.root / "tls")
         shutil.copy(ca.certificate, project.root / "rds-ca.pem")
@@ -313,7 +315,7 @@ def test_no_secret_is_anywhere(prod: Prod) -> None:
     for path in (prod.project.root / "states").rglob("*"):
         if path.is_file():
             places[path.name] = path.read_text(errors="replace")
-    logs = (prod.project.root / ".local/servers/postgresql.log", prod.kubernetes.directory / "apiserver.log")
+    logs = (prod.project.root / ".local/dev/servers/postgresql.log", prod.kubernetes.directory / "apiserver.log")
     for log in logs:
         places[log.name] = log.read_text(errors="replace")
         assert places[log.name]

@@ -614,8 +614,8 @@ def test_the_dev_stack_needs_no_account_and_brings_its_own_backend(
 ) -> None:
     for name in ("PULUMI_BACKEND_URL", "CLOUDFLARE_API_TOKEN"):
         monkeypatch.delenv(name)
-    (bench.root / ".local").mkdir()
-    (bench.root / ".local/state.json").write_text(json.dumps({**local_state(), "databasePort": database}))
+    (bench.root / ".local/dev").mkdir(parents=True)
+    (bench.root / ".local/dev/state.json").write_text(json.dumps({**local_state(), "databasePort": database}))
     bench.tool("pulumi-resource-postgresql", "")
     bench.tool(
         "pulumi",
@@ -639,8 +639,8 @@ def test_a_dev_stack_that_is_not_up_says_so(bench: Bench, capfd: pytest.CaptureF
 def test_a_stopped_local_server_is_said(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    (bench.root / ".local").mkdir()
-    (bench.root / ".local/state.json").write_text(json.dumps({**local_state(), "databasePort": port}))
+    (bench.root / ".local/dev").mkdir(parents=True)
+    (bench.root / ".local/dev/state.json").write_text(json.dumps({**local_state(), "databasePort": port}))
     bench.tool("pulumi-resource-postgresql", "")
     assert deploy.deploy("dev", Verify()) == deploy.REFUSED
     assert "the local PostgreSQL does not answer" in capfd.readouterr().err

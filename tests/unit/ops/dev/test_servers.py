@@ -96,7 +96,7 @@ def test_a_mangled_state_is_told_with_its_cure_and_left_alone(tmp_path: Path, ma
     if mangled in ("[]",):  # nothing in it: as if there were none
         assert local_state.prepare("dev", tmp_path).local is not None
         return
-    with pytest.raises(SettingsError, match=r"\.local/state\.json[\s\S]*make down WIPE=1"):
+    with pytest.raises(SettingsError, match=r"\.local/dev/state\.json[\s\S]*make down WIPE=1"):
         local_state.prepare("dev", tmp_path)
 
 
