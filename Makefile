@@ -22,11 +22,11 @@ $(VENV)/.installed: requirements-dev.txt
 	$(PYTHON) -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-up: $(VENV)/.installed ## bring the dev stack up: servers, schemas, roles, grants, proof, env files
-	@$(OPS) up
+up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files
+	@$(OPS) up --stack $(STACK)
 
-down: $(VENV)/.installed ## stop the dev stack; WIPE=1 removes its data too
-	@$(OPS) down $(if $(WIPE),--wipe)
+down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
+	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
 plan: $(VENV)/.installed ## write the offline plan to build/$(STACK)/
 	@$(OPS) plan --stack $(STACK)
@@ -35,7 +35,7 @@ golden: $(VENV)/.installed ## write the golden plans of both stacks again, for r
 	@$(OPS) golden
 
 diff: $(VENV)/.installed ## what changes against BASE=<ref>, for a reviewer
-	@$(OPS) diff --base $(BASE)
+	@$(OPS) diff --base $(BASE) $(if $(JSON),--json)
 
 policy: $(VENV)/.installed ## hold the offline plan against the policy pack
 	@$(OPS) policy --stack $(STACK)

@@ -38,11 +38,12 @@ def say(*lines: str) -> None:
         print(line, flush=True)
 
 
-def mark(ok: bool) -> Text:
-    """✓ or ✗ in colour; `ok` or `FAILED` where there is no terminal."""
-    if console.is_terminal:
-        return Text("✓", style="green") if ok else Text("✗", style="bold red")
-    return Text("ok" if ok else "FAILED")
+def mark(ok: bool, *, skipped: bool = False) -> Text:
+    """✓, ✗ or - in colour; `ok`, `FAILED` or `skipped` where there is no terminal. All of one width."""
+    shown, plain, style = (
+        ("-", "skipped", "dim") if skipped else ("✓", "ok", "green") if ok else ("✗", "FAILED", "bold red")
+    )
+    return Text(shown, style=style) if console.is_terminal else Text(f"{plain:<7}")
 
 
 @contextmanager

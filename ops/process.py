@@ -19,7 +19,7 @@ def output(
     fix: str = "",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: str | None = None,
+    stdin: str = "",
 ) -> str:
     """What the command prints; `timeout` in seconds, `env` on top of this process's environment.
 
@@ -27,12 +27,14 @@ def output(
     never in the message: it may be secret.
     """
     name = Path(command[0]).name
-    shown = " ".join([name, *(str(word) for word in command[1:3] if not str(word).startswith("-"))])
+    words = [str(word) for word in command[1:] if not str(word).startswith("-")]
+    shown = " ".join([name, *words[:2]])
     try:
         done = subprocess.run(
             command,
             cwd=cwd,
             env={**os.environ, **env} if env else None,
+            # Never this process's own input: a program that asks a question gets no answer.
             input=stdin,
             capture_output=True,
             text=True,

@@ -6,7 +6,6 @@ the plan's SQL stays with it, and only an empty one takes what the machine has. 
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -14,66 +13,56 @@ from typing import Any
 
 import psycopg
 
-from ops.deploy import commands as deploy
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import checks, file_backend, install, pulumi_cli
 from ops.dev import env as env_files
 from ops.dev import servers as services
 from ops.dev import state as local_state
-from ops.dev.state import FOLDER
+from ops.errors import ExitCode
 from ops.plan import recorder, sql
 from ops.verify import report as verify
-from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
+from settings import ADMIN, DATABASE, ROOT, LocalState, Settings, state_file
+from settings.problems import OperatorError
 
 WIPE = "make down WIPE=1, then make up"
 
-_REFUSALS = (
-    engine.EngineError,
-    engine.NoEngineError,
-    env_files.EnvFileError,
-    services.ServicesError,
-    sql.NotEmptyError,
-)
 
-
-def up(stack: str = "dev") -> int:
+def up(stack: str = "dev") -> ExitCode:
     """Brings the stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
 
-    Gives the exit status: 0, 1 where the proof found wrong cells, 2 with what to do where a step refused. Raises
-    SettingsError when the config is wrong.
+    FAILED where the proof found wrong cells. Raises OperatorError with what to do where a step refused, SettingsError
+    when the config is wrong.
     """
-    try:
-        # Beside local_state's own lock, which the steps take: a second run waits for the first one.
-        with local_state.locked(FOLDER / "up"):
-            return _up(stack)
-    except _REFUSALS as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
+    # Beside local_state's own lock, which the steps take: a second run waits for the first one.
+    with local_state.locked(state_file(stack).parent / "up"):
+        return _up(stack)
 
 
-def down(*, wipe: bool = False) -> int:
-    """Stops what `up` started and nothing else; `wipe` removes the database and the engine's state of it too."""
-    try:
-        with local_state.locked(FOLDER / "up"):
-            if wipe:
-                if kept := engine.at_cloudflare():
-                    raise engine.EngineError(
-                        f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten;"
-                        " take lightwave:media out of Pulumi.dev.yaml, run: make up, then make down WIPE=1"
-                    )
-                # Before the data: what is left of a killed wipe is a database that the next `up` refuses or mends.
-                shutil.rmtree(ROOT / engine.STATE_FOLDER, ignore_errors=True)
-            actions = services.stop(wipe=wipe)
-    except (engine.EngineError, services.ServicesError) as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    _say(*(actions or ["nothing of the dev stack runs"]))
-    return 0
+def down(stack: str = "dev", *, wipe: bool = False) -> ExitCode:
+    """Stops what `up` started and nothing else; `wipe` removes the database and its Pulumi state too.
+
+    Raises OperatorError where the stack is not local.
+    """
+    if not checks.declared_local(stack):
+        raise OperatorError(f"stack {stack} is not local: there is nothing of it to stop here", "make down STACK=dev")
+    folder = state_file(stack).parent
+    with local_state.locked(folder / "up"):
+        if wipe:
+            if kept := file_backend.at_cloudflare(stack):
+                raise OperatorError(
+                    f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten",
+                    f"take lightwave:media out of Pulumi.{stack}.yaml, run: make up, then make down WIPE=1",
+                )
+            # Before the data: what is left of a killed wipe is a database that the next `up` refuses or mends.
+            shutil.rmtree(file_backend.folder(stack), ignore_errors=True)
+        actions = services.stop(folder, wipe=wipe)
+    _say(*(actions or [f"nothing of stack {stack} runs"]))
+    return ExitCode.OK
 
 
-def _up(stack: str) -> int:
+def _up(stack: str) -> ExitCode:
     told = local_state.prepare(stack)
     if told.local is None:
-        raise engine.EngineError(f"stack {stack} is not local; run: make deploy STACK={stack}")
+        raise OperatorError(f"stack {stack} is not local", f"make deploy STACK={stack}")
     running = services.start(told, say=_say)
     _say(*running.actions, *running.notes)
 
@@ -89,10 +78,10 @@ def _up(stack: str) -> int:
     _say("verifying every cell of the access matrix, direct and through PgBouncer")
     status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
     if status:
-        return status
+        return ExitCode(status)
     files = env_files.write_local(told, extras=services.extras())
     _report(running, by, changes or list(running.actions), files)
-    return 0
+    return ExitCode.OK
 
 
 def _admin(state: LocalState, running: services.Running) -> psycopg.Connection[Any]:
@@ -120,7 +109,7 @@ def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any
     found.select()
     # Without a mark the database is a new one, and a state of it tells of another.
     pending = found.recover(stale=how is None)
-    for name in engine.drop_unrecorded(connection, recording, pending, found.recorded()):
+    for name in pulumi_cli.drop_unrecorded(connection, recording, pending, found.recorded()):
         _say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)
@@ -128,28 +117,30 @@ def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any
     return "pulumi", [f"{count} resources: {what}" for what, count in _differences(changes).items()]
 
 
-def _engine(told: Settings, how: str | None) -> engine.Engine | None:
+def _engine(told: Settings, how: str | None) -> pulumi_cli.PulumiCli | None:
     beyond = " and ".join(name for name in ("kubernetes", "media") if getattr(told, name))
-    only = f"the stack declares {beyond}, which takes a Pulumi engine; "
+    only = f"the stack declares {beyond}, which takes the Pulumi CLI; "
     if how not in (None, sql.ENGINE_MARK):
         if beyond:
-            raise engine.EngineError(f"{only}this database was {how}; with an engine, run: {WIPE}")
+            raise OperatorError(f"{only}this database was {how}", f"with the Pulumi CLI: {WIPE}")
         return None
     try:
-        found = engine.find(told.stack, providers=engine.providers(told))
-    except engine.NoEngineError as reason:
+        found = install.for_stack(told)
+    except install.NoPulumiError as error:
+        (reason,) = error.problems
         if how == sql.ENGINE_MARK:
-            raise engine.EngineError(
-                f"pulumi manages this database, and it can not be had ({reason}); bring it back, or run: {WIPE}"
-            ) from reason
+            raise OperatorError(
+                f"Pulumi manages this database, and its CLI cannot be had ({reason.what})", f"{reason.fix}; or: {WIPE}"
+            ) from error
         if beyond:
-            raise engine.EngineError(f"{only}{reason}") from reason
-        _say(f"no Pulumi engine ({reason}): the database is built from the plan's SQL, with the same result")
+            raise OperatorError(f"{only}{reason.what}", reason.fix) from error
+        _say(f"no Pulumi CLI ({reason.what}): the database is built from the plan's SQL, with the same result")
         return None
-    context = told.kubernetes.context if told.kubernetes else None
-    for problem in (deploy.context_problem(context) if context else None, deploy.cloudflare_problem(told, os.environ)):
-        if problem:
-            raise engine.EngineError(f"{problem.what}; {problem.cure}")
+    found_checks = [checks.cloudflare(told, os.environ)]
+    if told.kubernetes and told.kubernetes.context:
+        found_checks.append(checks.context(told.kubernetes.context))
+    if problems := [problem for check in found_checks for problem in check.problems]:
+        raise OperatorError(problems)
     return found
 
 

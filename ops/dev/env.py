@@ -5,15 +5,13 @@ Everything lands in the ignored folder `.local/env/`, with mode 0600.
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import settings
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import install
 from ops.dev import servers as services
 from ops.dev import state as local_state
 from settings import Product, Settings
@@ -83,30 +81,12 @@ def for_local(told: Settings, product: Product, extras: services.Extras | None =
 
 def for_deployed(stack: str, product: Product) -> dict[str, str]:
     """The variables of a deployed service, from its stack's outputs. Raises EnvFileError when they cannot be had."""
-    try:
-        pulumi = engine.find(stack)
-    except engine.NoEngineError as error:
-        raise EnvFileError(f"the values are in the stack's state, which takes an engine: {error}") from error
-    command = [pulumi.command, "stack", "output", "--stack", stack, "--json", "--show-secrets"]
+    pulumi = install.find(stack, local=False)
     cure = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
-    try:
-        done = subprocess.run(
-            command,
-            cwd=settings.ROOT,
-            env=pulumi.environment(),
-            capture_output=True,
-            text=True,
-            timeout=ENGINE_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        # Without its cause: that one holds what was printed so far.
-        raise EnvFileError(f"pulumi stack output took more than {ENGINE_TIMEOUT} s; {cure}") from None
-    if done.returncode:
-        raise EnvFileError(f"pulumi stack output failed: {done.stderr.strip()}; {cure}")
-    values = json.loads(done.stdout).get(OUTPUT, {}).get(product.name)
+    command = ("stack", "output", "--stack", stack, "--json", "--show-secrets")
+    values = json.loads(pulumi.query(*command, timeout=ENGINE_TIMEOUT, fix=cure)).get(OUTPUT, {}).get(product.name)
     if not isinstance(values, dict):
-        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}; {cure}")
+        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}", cure)
     return {str(name): str(value) for name, value in values.items()}
 
 
@@ -185,18 +165,14 @@ def _plain(entries: Iterable[EnvEntry]) -> dict[str, str]:
 
 
 def run(told: Settings, service: str, folder: Path = FOLDER) -> int:
-    """`make env`: writes one service's env file and says where; 2 with the reason when it cannot."""
-    try:
-        product = product_of(told, service)
-        if told.local is not None:
-            entries = for_local(told, product, services.extras())
-            values = _plain(entries)
-            write_contract({product.name: entries}, told, folder)
-        else:
-            values = for_deployed(told.stack, product)
-        path = write(product, told.stack, values, folder)
-    except EnvFileError as error:
-        print(error, file=sys.stderr)
-        return 2
+    """`make env`: writes one service's env file and says where. Raises EnvFileError when it cannot."""
+    product = product_of(told, service)
+    if told.local is not None:
+        entries = for_local(told, product, services.extras())
+        values = _plain(entries)
+        write_contract({product.name: entries}, told, folder)
+    else:
+        values = for_deployed(told.stack, product)
+    path = write(product, told.stack, values, folder)
     print(f"wrote {path} ({len(values)} variables of {product.service})")
     return 0

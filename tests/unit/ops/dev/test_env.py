@@ -11,11 +11,12 @@ import pytest
 
 import settings
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import install
 from ops.dev import env as env_files
 from ops.dev import servers as services
 from ops.plan.recorder import Secret, record
 from settings import Product, Settings
+from settings.problems import OperatorError
 from tests.unit.conftest import full_config, local_state
 
 AWKWARD = "p@ss/w:rd?#[]&=% +"
@@ -262,32 +263,30 @@ def test_a_service_goes_by_its_key_or_its_product(told: Settings, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env.services.json", "payload.env"]
 
 
-def test_an_unknown_service_is_refused_with_what_is_allowed(
-    told: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert env_files.run(told, "createos", tmp_path) == 2
-    assert capsys.readouterr().err == (
+def test_an_unknown_service_is_refused_with_what_is_allowed(told: Settings, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError) as refused:
+        env_files.run(told, "createos", tmp_path)
+    assert str(refused.value) == (
         "SERVICE=createos: no such service; allowed: payload (lightwave-media-site/website), "
-        "django (lightwave-api-gateway)\n"
+        "django (lightwave-api-gateway)"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_somebody_else_stays_as_it_is(
-    told: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_of_somebody_else_stays_as_it_is(told: Settings, tmp_path: Path) -> None:
     path = tmp_path / "payload.env"
     path.write_text("MINE=1\n")
-    assert env_files.run(told, "payload", tmp_path) == 2
+    with pytest.raises(OperatorError, match="move it away, then run again"):
+        env_files.run(told, "payload", tmp_path)
     assert path.read_text() == "MINE=1\n"
-    assert "move it away, then run again" in capsys.readouterr().err
 
 
 def test_a_link_to_a_file_of_somebody_else_is_not_followed(told: Settings, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.write_text(f"{env_files.MARKER}\n")
     (tmp_path / "payload.env").symlink_to(target)
-    assert env_files.run(told, "payload", tmp_path) == 2
+    with pytest.raises(OperatorError):
+        env_files.run(told, "payload", tmp_path)
     assert target.read_text() == f"{env_files.MARKER}\n"
 
 
@@ -356,7 +355,7 @@ def test_a_deployed_services_values_come_from_the_stacks_outputs(
     prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = {"service_env": {"payload": {"DATABASE_URI": "postgresql://hush", "S3_REGION": "auto"}}}
-    asked = '[ "$*" = "stack output --stack prod --json --show-secrets" ] || exit 1'
+    asked = '[ "$*" = "--non-interactive stack output --stack prod --json --show-secrets" ] || exit 1'
     fake_engine(tmp_path, monkeypatch, f"{asked}\ncat <<'E'\n{json.dumps(outputs)}\nE")
     assert env_files.run(prod, "payload", tmp_path / "env") == 0
     path = tmp_path / "env" / "payload.prod.env"
@@ -377,23 +376,18 @@ def test_a_stack_without_outputs_is_said(
     prod: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     answer: tuple[str, str],
 ) -> None:
     script, reason = answer
     fake_engine(tmp_path, monkeypatch, script)
-    assert env_files.run(prod, "payload", tmp_path / "env") == 2
-    said = capsys.readouterr().err
-    assert reason in said
-    assert "make deploy STACK=prod" in said
+    with pytest.raises(OperatorError) as refused:
+        env_files.run(prod, "payload", tmp_path / "env")
+    assert reason in str(refused.value)
+    assert "make deploy STACK=prod" in str(refused.value)
     assert not (tmp_path / "env").exists()
 
 
-def test_no_engine_is_said(
-    prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(engine.SWITCH, "off")
-    assert env_files.run(prod, "payload", tmp_path) == 2
-    assert capsys.readouterr().err == (
-        f"the values are in the stack's state, which takes an engine: {engine.SWITCH}=off\n"
-    )
+def test_a_missing_pulumi_cli_is_reported(prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(install.SWITCH, "off")
+    with pytest.raises(install.NoPulumiError, match=f"{install.SWITCH}=off"):
+        env_files.run(prod, "payload", tmp_path)
