@@ -35,7 +35,7 @@ golden: $(VENV)/.installed ## write the golden plans of both stacks again, for r
 	@$(OPS) golden
 
 diff: $(VENV)/.installed ## what changes against BASE=<ref>, for a reviewer
-	@$(OPS) diff --base $(BASE)
+	@$(OPS) diff --base $(BASE) $(if $(JSON),--json)
 
 policy: $(VENV)/.installed ## hold the offline plan against the policy pack
 	@$(OPS) policy --stack $(STACK)

@@ -21,7 +21,7 @@ def output(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     clean: bool = False,
-    stdin: str | None = None,
+    stdin: str = "",
     user: pwd.struct_passwd | None = None,
 ) -> str:
     """What the command prints; `timeout` in seconds, `env` on top of this process's environment (`clean`: alone).
@@ -30,7 +30,8 @@ def output(
     lines of its error output, and `fix`. What it printed to standard output is never in the message: it may be secret.
     """
     name = Path(command[0]).name
-    shown = " ".join([name, *(str(word) for word in command[1:3] if not str(word).startswith("-"))])
+    words = [str(word) for word in command[1:] if not str(word).startswith("-")]
+    shown = " ".join([name, *words[:2]])
     try:
         done = subprocess.run(
             command,
@@ -39,6 +40,7 @@ def output(
             user=user.pw_uid if user else None,
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
+            # Never this process's own input: a program that asks a question gets no answer.
             input=stdin,
             capture_output=True,
             text=True,

@@ -32,6 +32,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from settings.problems import OperatorError
+
 PROJECT = "lightwave"
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "lightwave_platform"
@@ -64,7 +66,7 @@ MEND = "\n      mend it: "
 """Stands before the cure in the messages of a `SettingsError`."""
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The stack config is wrong. The message lists every error with its key, what is allowed and the cure."""
 
 

@@ -5,18 +5,17 @@ They are in the ignored folder `.local/<stack>/env/`, with mode 0600.
 
 import json
 import re
-import subprocess
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import install
 from ops.dev import servers, state
 from ops.dev.files import write_private
 from ops.dev.model import Extras
-from settings import APPLICATION_SECRETS, BUCKET, DATABASE, HOST, ROOT, Product, Settings
+from settings import APPLICATION_SECRETS, BUCKET, DATABASE, HOST, Product, Settings
 from settings.problems import OperatorError, Problem
 
 CONTRACT = ".env.services.json"
@@ -27,7 +26,7 @@ MARKER = "# Written by make env"
 OUTPUT = "service_env"
 """The stack output that `for_deployed` reads: per product, the variables of its service."""
 
-ENGINE_TIMEOUT = 120
+PULUMI_TIMEOUT = 120
 """Seconds for `pulumi stack output`, which reads the state and decrypts it."""
 
 PAYLOAD_API_URL = "http://localhost:3000/api"
@@ -96,30 +95,12 @@ def for_local(settings: Settings, product: Product, extras: Extras | None = None
 
 def for_deployed(stack: str, product: Product) -> dict[str, str]:
     """The variables of a deployed service, from its stack's outputs. Raises EnvFileError when they cannot be had."""
-    try:
-        pulumi = engine.find(stack)
-    except engine.NoEngineError as error:
-        raise EnvFileError(f"the values are in the stack's state, which takes an engine: {error}") from error
-    command = [pulumi.command, "stack", "output", "--stack", stack, "--json", "--show-secrets"]
-    cure = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
-    try:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=pulumi.environment(),
-            capture_output=True,
-            text=True,
-            timeout=ENGINE_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        # Without its cause: that one holds what was printed so far.
-        raise EnvFileError(f"pulumi stack output took more than {ENGINE_TIMEOUT} s; {cure}") from None
-    if done.returncode:
-        raise EnvFileError(f"pulumi stack output failed: {done.stderr.strip()}; {cure}")
-    values = json.loads(done.stdout).get(OUTPUT, {}).get(product.name)
+    pulumi = install.find(stack, local=False)
+    fix = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
+    command = ("stack", "output", "--stack", stack, "--json", "--show-secrets")
+    values = json.loads(pulumi.query(*command, timeout=PULUMI_TIMEOUT, fix=fix)).get(OUTPUT, {}).get(product.name)
     if not isinstance(values, dict):
-        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}; {cure}")
+        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}", fix)
     return {str(name): str(value) for name, value in values.items()}
 
 

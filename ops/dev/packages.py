@@ -81,8 +81,9 @@ if [ ! -e "$policy" ]; then
   printf '#!/bin/sh\\nexit 101\\n' > "$policy"
   chmod 755 "$policy"
 fi
-apt-get update -q
-apt-get install -q -y --no-install-recommends postgresql-15 pgbouncer
+# Not from this script, which comes from standard input.
+apt-get update -q < /dev/null
+apt-get install -q -y --no-install-recommends postgresql-15 pgbouncer < /dev/null
 # Nor at the next boot, where there is systemd.
 if command -v systemctl > /dev/null; then systemctl disable -q {units} || true; fi
 """
@@ -101,7 +102,7 @@ def install(report: Report) -> Binaries:
     units = " ".join(name for name, existed in before.items() if not existed)
     report("installing Debian's packages postgresql-15 and pgbouncer")
     try:
-        output([*root, "sh", "-c", _INSTALL.replace("{units}", units)], timeout=_INSTALL_SECONDS)
+        output([*root, "sh"], timeout=_INSTALL_SECONDS, stdin=_INSTALL.replace("{units}", units))
     except ProcessError as error:
         raise ServersError(f"installing Debian's packages failed: {error}", _install_command()) from None
     binaries = find()

@@ -75,6 +75,11 @@ def stop_pooler(directory: Path) -> None:
             _servers(directory, kind).stop_pooler()
 
 
+def started_from(directory: Path) -> bool:
+    """Whether servers were started from this folder and their data are kept."""
+    return _recorded(directory) is not None
+
+
 def end_orphans(directory: Path) -> tuple[str, ...]:
     """Stops native servers that still run although their folder was removed. Gives what was stopped."""
     return () if _recorded(directory) else Native(directory).stop()

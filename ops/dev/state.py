@@ -18,7 +18,6 @@ from settings import (
     VALKEY_SECRETS,
     Product,
     Settings,
-    SettingsError,
     state_file,
 )
 from settings.problems import OperatorError
@@ -59,21 +58,6 @@ def prepare(stack: str, directory: Path | None = None) -> Settings:
         )
     ensure(declared.products.values(), directory)
     return settings.load(stack, config, local=read(directory))
-
-
-def require_local(stack: str) -> None:
-    """Raises OperatorError where the stack is not local. A wrong config does not matter, nor one that was removed."""
-    try:
-        database = settings.stack_config(stack).get(f"{settings.PROJECT}:database")
-    except SettingsError:
-        if not folder(stack).exists():
-            raise
-        return
-    if not isinstance(database, dict) or database.get("server") != "local":
-        raise OperatorError(
-            f"stack {stack} is not local: nothing of it runs on this machine",
-            "name a stack with database.server: local, such as STACK=dev",
-        )
 
 
 def read(directory: Path) -> Any:

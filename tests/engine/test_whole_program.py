@@ -1,4 +1,4 @@
-"""The whole prod program on the real engine: real PostgreSQL over verified TLS, a real Kubernetes API server, real
+"""The whole prod program on the real Pulumi CLI: real PostgreSQL over verified TLS, a real Kubernetes API server, real
 providers for both and for random; doubles for AWS and Cloudflare (`doubles.py` says what they do not prove).
 
 The tests share one stack and run in the order in which they stand.
@@ -24,7 +24,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 import settings
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import file_backend
 from ops.dev import servers
 from ops.dev import state as local_state
 from ops.dev.model import Running
@@ -241,7 +241,7 @@ def test_a_killed_update_goes_on(prod: Prod) -> None:
     prod.cloudflare.hold.pop(kind).set()
     assert prod.cloudflare.reached.is_set(), ended.output
     assert ended.status != 0
-    engine.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
+    file_backend.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
     ended = prod.up()

@@ -8,10 +8,12 @@ import pytest
 
 import settings
 from components.services.env import ObjectStore
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import install
 from ops.dev import env as env_files
+from ops.dev.env import EnvFileError
 from ops.dev.model import Extras
 from settings import Settings
+from settings.problems import OperatorError
 from tests.unit.conftest import full_config, local_state
 
 STORE = ObjectStore(
@@ -136,7 +138,9 @@ def test_a_service_under_another_products_name_stays_in_the_contract(told: Setti
     _, django, contract = env_files.write_local(told, tmp_path).files
     products = dict(told.products)
     products["api"] = products.pop("django").model_copy(update={"name": "api"})
-    local = settings.load("dev", full_config("dev"), local=local_state(tuple(products))).local
+    assert told.local is not None
+    passwords = told.local.passwords | {"api_user": told.local.passwords["django_user"]}
+    local = told.local.model_copy(update={"passwords": passwords})
     renamed = told.model_copy(update={"products": products, "local": local})
     assert env_files.write_local(renamed, tmp_path).removed == (django,)
     assert set(json.loads(contract.read_text())["services"]) == {
@@ -210,7 +214,7 @@ def test_a_deployed_services_values_come_from_the_stacks_outputs(
     prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = {"service_env": {"payload": {"DATABASE_URI": "postgresql://hush", "S3_REGION": "auto"}}}
-    asked = '[ "$*" = "stack output --stack prod --json --show-secrets" ] || exit 1'
+    asked = '[ "$*" = "--non-interactive stack output --stack prod --json --show-secrets" ] || exit 1'
     fake_engine(tmp_path, monkeypatch, f"{asked}\ncat <<'E'\n{json.dumps(outputs)}\nE")
     assert env_files.run(prod, "payload", tmp_path / "env") == 0
     path = tmp_path / "env" / "payload.env"
@@ -231,23 +235,18 @@ def test_a_stack_without_outputs_is_said(
     prod: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     answer: tuple[str, str],
 ) -> None:
     script, reason = answer
     fake_engine(tmp_path, monkeypatch, script)
-    assert env_files.run(prod, "payload", tmp_path / "env") == 2
-    said = capsys.readouterr().err
-    assert reason in said
-    assert "make deploy STACK=prod" in said
+    with pytest.raises(OperatorError) as refused:
+        env_files.run(prod, "payload", tmp_path / "env")
+    assert reason in str(refused.value)
+    assert "make deploy STACK=prod" in str(refused.value)
     assert not (tmp_path / "env").exists()
 
 
-def test_no_engine_is_said(
-    prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv(engine.SWITCH, "off")
-    assert env_files.run(prod, "payload", tmp_path) == 2
-    assert capsys.readouterr().err == (
-        f"the values are in the stack's state, which takes an engine: {engine.SWITCH}=off\n"
-    )
+def test_a_missing_pulumi_cli_is_reported(prod: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(install.SWITCH, "off")
+    with pytest.raises(install.NoPulumiError, match=f"{install.SWITCH}=off"):
+        env_files.run(prod, "payload", tmp_path)
