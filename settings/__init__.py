@@ -32,11 +32,15 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from settings.problems import OperatorError
+
 PROJECT = "lightwave"
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "lightwave_platform"
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+HOST = "127.0.0.1"
+"""Where a local stack's servers listen, and nowhere else."""
 RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 """The CAs of RDS in every region, as AWS publishes them."""
 STATS_USER = "pgbouncer_stats"
@@ -62,7 +66,7 @@ MEND = "\n      mend it: "
 """Stands before the cure in the messages of a `SettingsError`."""
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The stack config is wrong. The message lists every error with its key, what is allowed and the cure."""
 
 

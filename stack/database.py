@@ -11,7 +11,7 @@ import pulumi_postgresql as postgresql
 from components.database.connection_budget import Budget
 from components.secrets.generated import GeneratedSecrets
 from components.server import Server
-from settings import ADMIN, DATABASE, Settings
+from settings import ADMIN, DATABASE, HOST, Settings
 
 if TYPE_CHECKING:
     from stack.rds import OnAws
@@ -67,8 +67,8 @@ def postgres(settings: Settings, secrets: GeneratedSecrets, budget: Budget) -> D
     port = settings.local.database_port
     kubernetes = settings.kubernetes
     return Database(
-        provider=provider(host="127.0.0.1", port=port, sslmode="disable"),
-        server=Server(host=(kubernetes and kubernetes.database_host) or "127.0.0.1", port=port),
+        provider=provider(host=HOST, port=port, sslmode="disable"),
+        server=Server(host=(kubernetes and kubernetes.database_host) or HOST, port=port),
         port=port,
         cidrs=kubernetes.database_cidrs if kubernetes else (),
     )

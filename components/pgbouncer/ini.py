@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from settings import DATABASE, STATS_USER, Product, Settings
+from settings import DATABASE, HOST, STATS_USER, Product, Settings
 
 OLDEST_VERSION = (1, 18)
 """What Debian 12 ships, and the oldest that was tried."""
@@ -100,9 +100,9 @@ class PgBouncerIni:
             raise ValueError(f"stack {settings.stack} has no local PgBouncer")
         return cls(
             version=version,
-            server_host="postgres" if in_container else "127.0.0.1",
+            server_host="postgres" if in_container else HOST,
             server_port=5432 if in_container else settings.local.database_port,
-            listen_address="0.0.0.0" if in_container else "127.0.0.1",  # noqa: S104
+            listen_address="0.0.0.0" if in_container else HOST,  # noqa: S104
             listen_port=6432 if in_container else settings.local.pgbouncer_port,
             products=tuple(settings.products.values()),
             max_client_connections=settings.pgbouncer.max_client_connections,
