@@ -35,6 +35,7 @@ from settings.names import (
     BUCKET,
     DATABASE,
     FACTS,
+    HOST,
     KNOWN_AT_DEPLOY,
     PROJECT,
     RESERVED_PRODUCTS,

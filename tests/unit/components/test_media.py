@@ -42,7 +42,7 @@ def given_settings(**changes: Any) -> settings.MediaSettings:
 def recording(
     media: settings.MediaSettings | None = None, *, protect: bool = True, facts: dict[str, Any] | None = None
 ) -> Recording:
-    args = MediaArgs(media=media or media_settings(), protect=protect)
+    args = MediaArgs(settings=media or media_settings(), protect=protect)
     return recorder.record(lambda: Media("media", args), stack="prod", facts=facts)
 
 
