@@ -44,3 +44,18 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
     while ready := [folder for folder, needed in needs.items() if not needed]:
         needs = {folder: needed - set(ready) for folder, needed in needs.items() if folder not in ready}
     assert needs == {}
+
+
+SETTINGS = ("names", "problems", "values", "models", "settings", "words", "rules", "files", "report", "reference")
+"""The modules of the settings in order: each imports only those before it."""
+
+
+def test_the_settings_modules_import_only_those_before_them() -> None:
+    there = {path.stem for path in (settings.ROOT / "settings").glob("*.py")} - {"__init__"}
+    assert there <= set(SETTINGS)
+    for position, module in enumerate(SETTINGS[: len(there)]):
+        source = ast.parse((settings.ROOT / "settings" / f"{module}.py").read_text())
+        for node in ast.walk(source):
+            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "settings":
+                needed = {alias.name for alias in node.names} if node.module == "settings" else {node.module[9:]}
+                assert needed <= set(SETTINGS[:position]), module
