@@ -57,5 +57,5 @@ def test_the_settings_modules_import_only_those_before_them() -> None:
         source = ast.parse((settings.ROOT / "settings" / f"{module}.py").read_text())
         for node in ast.walk(source):
             if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "settings":
-                needed = {alias.name for alias in node.names} if node.module == "settings" else {node.module[9:]}
+                needed = {alias.name for alias in node.names} if node.module == "settings" else {str(node.module).partition(".")[2]}
                 assert needed <= set(SETTINGS[:position]), module
