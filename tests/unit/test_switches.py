@@ -149,9 +149,9 @@ def client_tls() -> Recording:
 
 def test_services_get_the_ca_certificates_of_both_servers(client_tls: Recording) -> None:
     for product in ("payload", "django"):
-        bundle = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
-        assert bundle["metadata"]["name"] == "database-ca"
-        assert bundle["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
+        certificates = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
+        assert certificates["metadata"]["name"] == "database-ca"
+        assert certificates["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
 
 
 def test_services_verify_pgbouncer(client_tls: Recording) -> None:
