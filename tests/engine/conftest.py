@@ -96,9 +96,13 @@ class Project:
         """Runs a program with the copy's modules."""
         return self.run(sys.executable, "-c", program, **options)
 
+    def ops(self, *words: str, **options: Any) -> Ended:
+        """Runs a command as the Makefile does."""
+        return self.run(sys.executable, "-m", "ops", *words, **options)
+
     def make_up(self, **options: Any) -> Ended:
         """What `make up` runs."""
-        return self.run(sys.executable, "-m", "ops", "up", **options)
+        return self.ops("up", **options)
 
     def pulumi(self, *arguments: str, **options: Any) -> Ended:
         """Plain pulumi, with the two variables that the README names and no others."""
