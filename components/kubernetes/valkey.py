@@ -33,12 +33,12 @@ from components.kubernetes.pods import (
     secret_file,
     service,
 )
-from settings import VALKEY_SECRETS, ValkeySettings
+from settings import VALKEY_METRICS_USER, VALKEY_SECRETS, ValkeySettings
 
 SERVICE = "redis"
 """The host name that clients use: they speak Redis's protocol, whichever server answers."""
 
-METRICS_USER = "metrics"
+METRICS_USER = VALKEY_METRICS_USER
 """ACL user of the metrics exporter and the probes: it may read counters, but no key."""
 
 DATA_PATH = "/data"
@@ -141,12 +141,6 @@ class ValkeyArgs:
     """Rotation counters by secret. Raising one restarts the pod, which reads users.acl only when it starts."""
     wait_for_rollout: bool = True
     """Whether an update waits until the pod is ready; False where the API server runs no pods."""
-
-    def __post_init__(self) -> None:
-        if self.settings.image is None or self.settings.exporter_image is None:
-            raise pulumi.InputPropertyError("settings", "image and exporterImage are needed")
-        if self.user in ("default", METRICS_USER):
-            raise pulumi.InputPropertyError("user", f"{self.user} is one of Valkey's own users")
 
 
 class Valkey(pulumi.ComponentResource):

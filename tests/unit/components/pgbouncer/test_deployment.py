@@ -9,7 +9,7 @@ import pytest
 
 import settings
 from components.database.connection_budget import instances_at_worst
-from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seconds, image_version
+from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seconds
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from components.server import Server
 from ops.plan import recorder
@@ -348,17 +348,8 @@ def test_the_pods_wait_for_what_they_mount(recorded: Recording) -> None:
     [
         ({"verifiers": {"payload_user": VERIFIER, "pgbouncer_stats": VERIFIER}}, "no verifier for django_user"),
         ({"verifiers": dict.fromkeys(("payload_user", "django_user"), VERIFIER)}, "no verifier for pgbouncer_stats"),
-        ({"settings": pooler(image=None)}, "are needed on Kubernetes"),
-        ({"settings": pooler(exporterImage=None)}, "are needed on Kubernetes"),
-        ({"settings": pooler(image=IMAGE.replace("1.25.2", "1.25.1"))}, "PgBouncer 1.25.1; expected: 1.25.2 or newer"),
-        ({"settings": pooler(image=IMAGE.replace("v1.25.2-p0", "stable"))}, "does not begin with a version"),
-        ({"ca_pem": "a path/to.pem"}, "contains no PEM certificate"),
     ],
 )
 def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(pulumi.InputPropertyError, match=reason):
         given(**changes)
-
-
-def test_the_version_is_read_from_the_tag_and_not_from_the_registrys_port() -> None:
-    assert image_version(f"registry.example:5000/pgbouncer:1.26.0@sha256:{'c' * 64}") == (1, 26, 0)
