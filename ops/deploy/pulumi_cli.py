@@ -84,10 +84,15 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """What the engine runs with; a stack other than dev keeps the backend and the secrets of the caller's."""
-        environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-        if Path(self.command).is_absolute():
-            # The language host stands beside the command.
-            environment["PATH"] = f"{Path(self.command).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        # The language host stands beside the command, and runs the `uv` that stands beside this Python.
+        beside = [str(Path(path).parent) for path in (self.command, sys.executable) if Path(path).is_absolute()]
+        environment = {
+            **os.environ,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PATH": os.pathsep.join([*beside, os.environ.get("PATH", os.defpath)]),
+            # The environment's own, which is not .python-version's on every machine.
+            "UV_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
+        }
         if self.local:
             environment |= dev_environment(self.root)
             # `find` made sure of what the stack needs; the program's other providers are large.

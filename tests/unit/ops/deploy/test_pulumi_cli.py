@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -256,6 +257,14 @@ def test_prod_keeps_the_caller_s_backend_and_is_never_created(
             {"PULUMI_BACKEND_URL": "s3://production", "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
     ]
+
+
+def test_the_language_host_finds_the_locked_uv_and_this_python_s_version(engine_of: Callable[[str], Engine]) -> None:
+    environment = engine_of("prod").environment()
+    folder = environment["PATH"].split(os.pathsep)[1]
+    assert Path(folder) == Path(sys.executable).parent
+    assert shutil.which("uv", path=folder)
+    assert environment["UV_PYTHON"] == f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 # --- updates ----------------------------------------------------------------------------------------------------------
