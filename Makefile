@@ -51,7 +51,7 @@ golden: $(VENV)/.installed ## write the golden plans again, for review
 	@$(OPS) golden
 
 diff: $(VENV)/.installed ## what changes against BASE=<ref>, for a reviewer
-	@$(OPS) diff --base $(BASE)
+	@$(OPS) diff --base $(BASE) $(if $(JSON),--json)
 
 policy: $(VENV)/.installed ## check the offline plan against the policy pack
 	@$(OPS) policy --stack $(STACK)

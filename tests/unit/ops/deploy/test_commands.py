@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -23,7 +22,6 @@ import yaml
 
 import settings
 from ops.deploy import commands as deploy
-from ops.plan.recorder import Recording
 from tests.configs import IMAGES, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD, local_state
 
@@ -645,39 +643,3 @@ def test_a_stopped_local_server_is_said(bench: Bench, capfd: pytest.CaptureFixtu
     assert deploy.deploy("dev", Verify()) == deploy.REFUSED
     assert "the local PostgreSQL does not answer" in capfd.readouterr().err
     assert not bench.engine()
-
-
-# --- the docs that its messages name ----------------------------------------------------------------------------------
-
-DOCS = sorted((REPOSITORY / "docs").rglob("*.md"))
-
-
-@pytest.mark.parametrize("path", [*DOCS, REPOSITORY / "ops/deploy/commands.py"], ids=lambda path: path.stem)
-def test_every_document_that_is_named_exists(path: Path) -> None:
-    for name in re.findall(r"[\w/-]+\.md", path.read_text()):
-        if not name.startswith("build/"):
-            places = (path.parent, REPOSITORY, REPOSITORY / "docs")
-            assert any((place / name).exists() for place in places), f"{path}: {name}"
-
-
-def test_a_page_each() -> None:
-    decisions = [path for path in DOCS if path.parent.name == "adr"]
-    assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
-    for path in decisions:
-        text = path.read_text()
-        assert [
-            part for part in ("Status:", "**Context.**", "**Decision.**", "**Consequences.**") if part not in text
-        ] == []
-        assert len(text.splitlines()) <= 50, path
-    for reference in {found for path in DOCS for found in re.findall(r"adr/(\d{4})", path.read_text())}:
-        assert any(path.name.startswith(reference) for path in decisions), reference
-
-
-def test_the_alarms_runbook_knows_every_alarm(recording_of: Callable[[str], Recording]) -> None:
-    declared = {
-        resource.inputs["name"].removeprefix("lightwave-platform-")
-        for resource in recording_of("prod").of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
-    }
-    rows = re.findall(r"^\| (`[^|]*`) \|", (REPOSITORY / "docs/runbooks/alarms.md").read_text(), re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`([^`]*)`", row)} == declared
-    assert declared
