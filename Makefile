@@ -32,10 +32,10 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	uv sync --quiet --locked --inexact --python $(PYTHON)
 	@touch $@
 
-up: $(VENV)/.installed ## bring the stack up: servers, schemas, roles, grants, proof, env files
+up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files
 	@$(OPS) up --stack $(STACK)
 
-down: $(VENV)/.installed ## stop the stack; WIPE=1 removes its data too
+down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
 	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
 env: $(VENV)/.installed ## write the env file of SERVICE
