@@ -57,12 +57,15 @@ def test_a_second_stack_works_beside_dev(project: Project, built_by: str) -> Non
     if built_by == "pulumi":
         ok("preview", "--stack", "alice")
 
+    # Without its config it can still be stopped.
+    (project.root / "Pulumi.alice.yaml").rename(project.root / "alice")
+    assert "PostgreSQL stopped" in ok("down", "--stack", "alice")
+    (project.root / "alice").rename(project.root / "Pulumi.alice.yaml")
     refused = project.ops("down", "--stack", "prod", "--wipe", environment=environment)
     assert refused.status == 2, refused.output
     assert "stack prod is not local" in refused.output
 
     down = ok("down", "--stack", "alice", "--wipe")
-    assert "PostgreSQL stopped" in down
     assert f"removed {project.root}/.local/alice: data, ports, passwords and env files" in down
     assert not (project.root / ".local" / "alice").exists()
     assert (project.root / "Pulumi.alice.yaml").read_bytes() == config
