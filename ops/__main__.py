@@ -98,6 +98,7 @@ def verify(args: argparse.Namespace) -> int:
     """prove the running platform against the product table"""
     from ops.deploy.admin_login import admin_login
     from ops.verify import report as verifies
+    from ops.verify.model import Endpoint
 
     told = settings.of_stack(args.stack)
     if told.local is None:
@@ -105,8 +106,8 @@ def verify(args: argparse.Namespace) -> int:
         return verifies.run(told, direct=endpoint, passwords={settings.ADMIN: password}, as_json=args.json)
     return verifies.run(
         told,
-        direct=verifies.Endpoint(host="127.0.0.1", port=told.local.database_port),
-        pooled=verifies.Endpoint(host="127.0.0.1", port=told.local.pgbouncer_port),
+        direct=Endpoint(host="127.0.0.1", port=told.local.database_port),
+        pooled=Endpoint(host="127.0.0.1", port=told.local.pgbouncer_port),
         passwords=told.local.passwords,
         as_json=args.json,
     )

@@ -22,6 +22,7 @@ from ops.dev import state as local_state
 from ops.dev.state import FOLDER
 from ops.plan import recorder, sql
 from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
 
 WIPE = "make down WIPE=1, then make up"
@@ -84,9 +85,9 @@ def _up(stack: str) -> int:
         services.stop_pooler()
         services.start(told, say=_say)
 
-    direct = verify.Endpoint(host=running.host, port=running.database_port)
-    pooled = verify.Endpoint(host=running.host, port=running.pgbouncer_port)
-    _say("verifying every cell of the access matrix, direct and through PgBouncer")
+    direct = Endpoint(host=running.host, port=running.database_port)
+    pooled = Endpoint(host=running.host, port=running.pgbouncer_port)
+    _say("verifying the access matrix, direct and through PgBouncer")
     status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
     if status:
         return status

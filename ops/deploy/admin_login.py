@@ -5,7 +5,7 @@ import subprocess
 
 from pydantic import SecretStr
 
-from ops.verify.report import Endpoint
+from ops.verify.model import Endpoint
 from settings import ROOT, RdsSettings, Settings, admin_secret
 from settings.problems import OperatorError
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from ops.dev import servers as services
 from ops.dev.state import HOST, write_private
-from ops.verify import report as verify
+from ops.verify.model import Endpoint, connect
 from settings import DATABASE, Product, Settings
 from settings.problems import OperatorError
 
@@ -46,8 +46,8 @@ def run(settings: Settings, *, rounds: int = ROUNDS, seconds: int = SECONDS) -> 
     pgbench = _pgbench()
     product = max(settings.products.values(), key=lambda product: product.pool.size)
     role, password = product.login_role, settings.local.passwords[product.login_role]
-    direct = verify.Endpoint(host=HOST, port=settings.local.database_port)
-    pooled = verify.Endpoint(host=HOST, port=settings.local.pgbouncer_port)
+    direct = Endpoint(host=HOST, port=settings.local.database_port)
+    pooled = Endpoint(host=HOST, port=settings.local.pgbouncer_port)
     clients = _clients(product)
     print(f"{role}: {clients} clients, {rounds} rounds of {seconds} s each, SELECT of one row by key; tps:")
     with (
@@ -59,7 +59,7 @@ def run(settings: Settings, *, rounds: int = ROUNDS, seconds: int = SECONDS) -> 
         lines = (f"{e.host}:{e.port}:{DATABASE}:{role}:{password.get_secret_value()}\n" for e in (direct, pooled))
         write_private(passwords, "".join(lines))
 
-        def measure(endpoint: verify.Endpoint) -> float:
+        def measure(endpoint: Endpoint) -> float:
             return _tps(
                 [
                     *(str(pgbench), "--no-vacuum", f"--file={script}", f"--time={seconds}"),
@@ -111,12 +111,12 @@ def _clients(product: Product) -> int:
 
 
 @contextmanager
-def _table(product: Product, password: SecretStr, direct: verify.Endpoint, pooled: verify.Endpoint) -> Iterator[str]:
+def _table(product: Product, password: SecretStr, direct: Endpoint, pooled: Endpoint) -> Iterator[str]:
     """A table with rows in the product's schema, under a name of its own; dropped afterwards."""
     table = sql.Identifier(product.schema_name, f"bench_{uuid.uuid4().hex[:12]}")
     try:
-        verify.connect(pooled, product.login_role, password).close()
-        connection = verify.connect(direct, product.login_role, password)
+        connect(pooled, product.login_role, password).close()
+        connection = connect(direct, product.login_role, password)
     except psycopg.OperationalError as error:
         raise BenchError(f"the dev stack is not up ({str(error).strip()}); run: make up") from None
     with closing(connection):

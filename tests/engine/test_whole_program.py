@@ -27,9 +27,10 @@ import settings
 from ops.deploy import pulumi_cli as engine
 from ops.dev import servers as services
 from ops.dev import state as local_state
+from ops.verify.catalog import read_only
 from ops.verify.matrix import matrix
-from ops.verify.report import Endpoint, read_only
-from ops.verify.report import connect as connect_verified
+from ops.verify.model import Endpoint
+from ops.verify.model import connect as connect_verified
 from settings import ADMIN
 from tests.configs import IMAGES, VALKEY_IMAGES
 from tests.engine.conftest import Ended, Project, project_copy, require_provider
@@ -270,7 +271,7 @@ def test_the_database_is_as_the_table_says(prod: Prod) -> None:
         expected = matrix(settings.load("prod", settings.stack_config("prod")))
     with connect_verified(endpoint, ADMIN, SecretStr(login["password"])) as connection:
         report = read_only(connection, expected)
-    assert len(report.cells) > 100
+    assert len(report.checks) > 100
     assert not report.wrong, report.wrong
 
 
