@@ -208,7 +208,7 @@ DEVIATIONS = {
         "ALTER ROLE django_user SET search_path TO django, public",
         ("django_user", "", "setting", "search_path", "django, public", "public, django"),
     ),
-    "a timeout for this database alone": Deviation(
+    "a timeout for one database": Deviation(
         "ALTER ROLE django_user IN DATABASE lightwave_platform SET statement_timeout TO 0",
         "ALTER ROLE django_user IN DATABASE lightwave_platform RESET statement_timeout",
         ("django_user", "", "setting", "statement_timeout in lightwave_platform", "unset", "0"),
@@ -242,7 +242,7 @@ DEVIATIONS = {
         "DROP ROLE mallory",
         ("mallory", "", "role", "login", "undeclared", "exists"),
     ),
-    "a schema that nobody declared": Deviation(
+    "an undeclared schema": Deviation(
         "CREATE SCHEMA analytics AUTHORIZATION django_user",
         "DROP SCHEMA analytics",
         ("django_user", "analytics", "schema", "exists", "no", "yes"),

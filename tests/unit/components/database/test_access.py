@@ -9,7 +9,8 @@ import pulumi
 import pytest
 
 from components.database.access import DatabaseAccess, DatabaseAccessArgs
-from ops.plan.recorder import Recording, Resource, Secret, record
+from ops.plan.recorder import RecordedResource, Recording, record
+from policies.rules.model import Secret
 from settings import Product
 from tests.unit.conftest import STACKS
 
@@ -40,12 +41,12 @@ def access(
     return record(lambda: DatabaseAccess("access", args), stack="test")
 
 
-def children(recording: Recording) -> list[Resource]:
+def children(recording: Recording) -> list[RecordedResource]:
     (component,) = recording.of_type(TYPE)
     return recording.children(component.urn)
 
 
-def kind(resource: Resource) -> str:
+def kind(resource: RecordedResource) -> str:
     return resource.type.rpartition(":")[2]
 
 
@@ -329,7 +330,7 @@ CHAINS = {
 }
 
 
-def by_name(recording: Recording) -> dict[str, Resource]:
+def by_name(recording: Recording) -> dict[str, RecordedResource]:
     return {resource.name: resource for resource in children(recording)}
 
 
@@ -352,7 +353,7 @@ def test_protection_is_one_switch() -> None:
     assert {resource.protect for resource in children(access(PAYLOAD, DJANGO, protect=True))} == {True}
 
 
-def _depends(recording: Recording) -> Callable[[Resource, Resource], bool]:
+def _depends(recording: Recording) -> Callable[[RecordedResource, RecordedResource], bool]:
     below = {resource.urn: resource.depends_on for resource in recording.resources}
 
     def reached(urn: str) -> set[str]:
@@ -361,7 +362,7 @@ def _depends(recording: Recording) -> Callable[[Resource, Resource], bool]:
     return lambda later, earlier: earlier.urn in reached(later.urn)
 
 
-def _rows(resource: Resource) -> Iterable[tuple[str, ...]]:
+def _rows(resource: RecordedResource) -> Iterable[tuple[str, ...]]:
     """The catalog tuples that creating the resource writes, named after their catalogs."""
     inputs = resource.inputs
     if kind(resource) == "Schema":

@@ -11,7 +11,8 @@ from components.kubernetes.namespace import DEPLOYER_RULES, Namespace, Namespace
 from components.kubernetes.network_flows import Flow, Networks, Pods
 from components.services.resources import ServiceIdentity, ServiceIdentityArgs
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 
 CORE = "kubernetes:core/v1:"

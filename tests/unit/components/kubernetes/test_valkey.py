@@ -12,7 +12,8 @@ import settings
 from components.kubernetes.valkey import Valkey, ValkeyArgs, users_acl, valkey_conf
 from ops.dev import state as local_state
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret, record_stack
+from ops.plan.recorder import Recording, record_stack
+from policies.rules.model import Secret
 from tests.configs import ON_KIND, VALKEY_IMAGES
 from tests.unit.conftest import container_of, workload_pod
 

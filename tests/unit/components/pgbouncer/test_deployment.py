@@ -12,7 +12,8 @@ from components.database.connection_budget import instances_at_worst
 from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seconds, image_version
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 from tests.unit.conftest import container_of, workload_pod
 

@@ -14,7 +14,8 @@ from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArg
 from ops.deploy import pulumi_cli as engine
 from ops.dev import env as env_files
 from ops.dev import servers as services
-from ops.plan.recorder import Secret, record
+from ops.plan.recorder import record
+from policies.rules.model import Secret
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
 
