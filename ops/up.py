@@ -23,6 +23,7 @@ from ops.dev.model import LocalStack, Running, make
 from ops.errors import ExitCode
 from ops.plan import recorder, sql
 from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from settings import DATABASE, HOST, ROOT, Settings
 from settings.problems import OperatorError
 
@@ -80,9 +81,9 @@ def _up(name: str) -> ExitCode:
         servers.stop_pooler(folder)
         servers.start(settings, report=say)
 
-    direct = verify.Endpoint(host=HOST, port=stack.state.database_port)
-    pooled = verify.Endpoint(host=HOST, port=stack.state.pgbouncer_port)
-    say("verifying every cell of the access matrix, direct and through PgBouncer")
+    direct = Endpoint(host=HOST, port=stack.state.database_port)
+    pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)
+    say("verifying the access matrix, direct and through PgBouncer")
     status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
         return ExitCode(status)

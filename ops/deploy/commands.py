@@ -13,6 +13,7 @@ from ops.deploy.checks import Check, Checks
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.errors import ExitCode, FailedError
 from ops.verify import report
+from ops.verify.model import Endpoint
 from settings import ADMIN, HOST
 from settings.problems import OperatorError, Problem
 
@@ -44,8 +45,8 @@ def verify(stack: str, *, as_json: bool = False) -> ExitCode:
     else:
         status = report.run(
             settings,
-            direct=report.Endpoint(host=HOST, port=settings.local.database_port),
-            pooled=report.Endpoint(host=HOST, port=settings.local.pgbouncer_port),
+            direct=Endpoint(host=HOST, port=settings.local.database_port),
+            pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
             passwords=settings.local.passwords,
             as_json=as_json,
         )

@@ -1,39 +1,35 @@
-"""What holds data, or says who may read it, cannot be deleted by accident."""
+"""Resources that hold data, or decide who may read it, cannot be deleted by accident."""
 
 from collections.abc import Iterator, Sequence
 
-from policies.rules.database import INSTANCE
-from policies.rules.media import BUCKET
-from policies.rules.model import Answer, Finding, Problem, Resource, ResourceRule, StackRule, expect, is_not_true
-from policies.rules.roles import DEFAULT_PRIVILEGES, GRANT, ROLE
-
-SCHEMA = "postgresql:index/schema:Schema"
+from policies import tokens
+from policies.rules.model import Answer, Finding, Resource, ResourceRule, StackRule, Violation, expect, is_not_true
 
 HOLDS_DATA = (
-    INSTANCE,
-    BUCKET,
-    SCHEMA,
-    ROLE,
-    GRANT,
-    DEFAULT_PRIVILEGES,
-    "aws:kms/key:Key",
-    "aws:s3/bucket:Bucket",
-    "aws:secretsmanager/secret:Secret",
-    "kubernetes:core/v1:PersistentVolumeClaim",
-    "postgresql:index/database:Database",
+    tokens.RDS_INSTANCE,
+    tokens.R2_BUCKET,
+    tokens.DATABASE,
+    tokens.SCHEMA,
+    tokens.ROLE,
+    tokens.GRANT,
+    tokens.DEFAULT_PRIVILEGES,
+    tokens.KMS_KEY,
+    tokens.S3_BUCKET,
+    tokens.AWS_SECRET,
+    tokens.VOLUME_CLAIM,
 )
 
 
 def is_production(resources: Sequence[Resource]) -> bool:
-    """Whatever runs on RDS is production, and so is the stack of that name."""
-    return any(r.type == INSTANCE or r.urn.startswith("urn:pulumi:prod::") for r in resources)
+    """A stack with an RDS instance is production, and so is the stack `prod`."""
+    return any(r.type == tokens.RDS_INSTANCE or r.urn.startswith("urn:pulumi:prod::") for r in resources)
 
 
 def _protected(resources: Sequence[Resource]) -> Iterator[Finding]:
     if is_production(resources):
         for resource in resources:
             if resource.type in HOLDS_DATA and not resource.protect:
-                yield Finding(resource, Problem("is not protected"))
+                yield Finding(resource, Violation("is not protected"))
 
 
 def _no_cascade(schema: Resource) -> Iterator[Answer]:
@@ -44,18 +40,18 @@ RULES = (
     ResourceRule(
         name="no-drop-cascade",
         description="No schema is dropped with its tables.",
-        types=(SCHEMA,),
+        types=(tokens.SCHEMA,),
         check=_no_cascade,
         why="PostgreSQL's refusal to drop a schema that holds tables is the last guard of a product's data",
-        mend="set drop_cascade=False",
+        fix="set drop_cascade=False",
     ),
 )
 STACK_RULES = (
     StackRule(
         name="data-protected",
-        description="In production what holds data, and every role and grant, is protected.",
+        description="In production every resource that holds data, every role and every grant is protected.",
         check=_protected,
-        why="without it, an entry taken out of the config deletes grants, roles and data in one deploy",
-        mend="set lightwave:protect to true; to remove it on purpose follow docs/runbooks",
+        why="without it, removing an entry from the config deletes grants, roles and data in one deploy",
+        fix="set lightwave:protect to true; to remove something on purpose follow docs/runbooks",
     ),
 )

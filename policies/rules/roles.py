@@ -1,24 +1,20 @@
-"""PostgreSQL roles and grants: nobody above the law, nothing for everybody."""
+"""PostgreSQL roles and grants: no superuser-like roles, no grants to PUBLIC."""
 
 from collections.abc import Iterator
 
+from policies import tokens
 from policies.rules.model import (
     UNKNOWN,
     Answer,
     NotCheckable,
-    Problem,
     Resource,
     ResourceRule,
+    Violation,
     expect,
     is_not_true,
     items_at,
     value_at,
 )
-
-ROLE = "postgresql:index/role:Role"
-GRANT = "postgresql:index/grant:Grant"
-GRANT_ROLE = "postgresql:index/grantRole:GrantRole"
-DEFAULT_PRIVILEGES = "postgresql:index/defaultPrivileges:DefaultPrivileges"
 
 ATTRIBUTES = ("superuser", "createDatabase", "createRole", "replication", "bypassRowLevelSecurity")
 POWERFUL_GROUPS = ("rds_superuser", "rds_replication", "rds_password", "pg_read_all_data", "pg_write_all_data")
@@ -35,12 +31,12 @@ def _powerful(group: object) -> bool:
 
 
 def _no_powerful_group(resource: Resource) -> Iterator[Answer]:
-    path = "roles" if resource.type == ROLE else "grantRole"
-    groups = items_at(resource.inputs, path) if resource.type == ROLE else [value_at(resource.inputs, path)]
+    path = "roles" if resource.type == tokens.ROLE else "grantRole"
+    groups = items_at(resource.inputs, path) if resource.type == tokens.ROLE else [value_at(resource.inputs, path)]
     if groups is UNKNOWN or UNKNOWN in groups:
         yield NotCheckable(path)
         return
-    yield from (Problem(f"is a member of {group}") for group in groups if _powerful(group))
+    yield from (Violation(f"is a member of {group}") for group in groups if _powerful(group))
 
 
 def _connection_limit(role: Resource) -> Iterator[Answer]:
@@ -61,10 +57,10 @@ def _nothing_for_public(grant: Resource) -> Iterator[Answer]:
         if privileges is UNKNOWN:
             yield NotCheckable("privileges")
         elif privileges:
-            yield Problem(f"grants {', '.join(map(str, privileges))} to PUBLIC")
+            yield Violation(f"grants {', '.join(map(str, privileges))} to PUBLIC")
 
 
-def _no_granting_onward(grant: Resource) -> Iterator[Answer]:
+def _no_grant_option(grant: Resource) -> Iterator[Answer]:
     yield from expect(grant.inputs, "withGrantOption", is_not_true, "expected false")
 
 
@@ -72,41 +68,41 @@ RULES = (
     ResourceRule(
         name="role-attributes",
         description="No role has superuser-like attributes.",
-        types=(ROLE,),
+        types=(tokens.ROLE,),
         check=_no_attributes,
         why="one leaked password of such a role opens every product's data",
-        mend="take the attribute away; what needs it is done by the master role",
+        fix="remove the attribute; the master role does what needs it",
     ),
     ResourceRule(
         name="role-groups",
         description="No role is a member of a predefined role that reads or writes everything.",
-        types=(ROLE, GRANT_ROLE),
+        types=(tokens.ROLE, tokens.GRANT_ROLE),
         check=_no_powerful_group,
-        why="membership goes past every schema's grants",
-        mend="name the product in `readers` of the schema that it needs",
+        why="membership bypasses every schema's grants",
+        fix="name the product in `readers` of the schema that it needs",
     ),
     ResourceRule(
         name="role-connection-limit",
         description="Every login role has a connection limit.",
-        types=(ROLE,),
+        types=(tokens.ROLE,),
         check=_connection_limit,
-        why="one service that leaks connections would lock out all others, the pooler included",
-        mend="set connectionLimit of the product",
+        why="one service that leaks connections would lock out all others and the pooler",
+        fix="set connectionLimit of the product",
     ),
     ResourceRule(
         name="no-grant-to-public",
         description="Nothing is granted to PUBLIC.",
-        types=(GRANT, DEFAULT_PRIVILEGES),
+        types=(tokens.GRANT, tokens.DEFAULT_PRIVILEGES),
         check=_nothing_for_public,
-        why="PUBLIC is every role that exists and every role that will",
-        mend="grant to the login group or to the product's reader role",
+        why="PUBLIC means every role, including those created later",
+        fix="grant to the login group or to the product's reader role",
     ),
     ResourceRule(
         name="no-grant-option",
-        description="Nobody may hand a grant on.",
-        types=(GRANT, DEFAULT_PRIVILEGES),
-        check=_no_granting_onward,
-        why="a grant handed on stands in no config and in no access matrix",
-        mend="take with_grant_option away",
+        description="No grant has WITH GRANT OPTION.",
+        types=(tokens.GRANT, tokens.DEFAULT_PRIVILEGES),
+        check=_no_grant_option,
+        why="a grant passed on by a role is in no config and no access matrix",
+        fix="remove with_grant_option",
     ),
 )

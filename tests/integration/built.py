@@ -9,7 +9,7 @@ import settings
 from ops.dev import state as local_state
 from ops.plan import sql
 from ops.plan.recorder import record_stack
-from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from tests.integration.conftest import Platform, running_platform
 
 
@@ -29,11 +29,11 @@ def built_platform(overrides: Mapping[str, Any] | None = None, *, before: str = 
         yield replace(platform, settings=told)
 
 
-def direct(platform: Platform) -> verify.Endpoint:
+def direct(platform: Platform) -> Endpoint:
     """Its PostgreSQL."""
-    return verify.Endpoint(host=platform.running.host, port=platform.running.database_port)
+    return Endpoint(host=platform.running.host, port=platform.running.database_port)
 
 
-def pooled(platform: Platform) -> verify.Endpoint:
+def pooled(platform: Platform) -> Endpoint:
     """Its PgBouncer."""
-    return verify.Endpoint(host=platform.running.host, port=platform.running.pgbouncer_port)
+    return Endpoint(host=platform.running.host, port=platform.running.pgbouncer_port)

@@ -1,5 +1,5 @@
-"""Dangerous changes, one a line: each is caught by the rule, or the settings, that it names."""
-# ruff: noqa: E501 (the tables: one change a line)
+"""Dangerous changes, one per line: each is caught by the rule, or the settings, that it names."""
+# ruff: noqa: E501 (the tables: one change per line)
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ import settings
 from components.database.connection_budget import connection_budget
 from ops.plan import policy, recorder
 from policies.rules import RESOURCE_RULES
-from policies.rules.model import NotCheckable, Problem, Resource, Secret
+from policies.rules.model import NotCheckable, Resource, Secret, Violation
 from tests.unit.conftest import FACTS_OF_PROD, full_config
 from tests.unit.policies.deep_change import GONE, changed_at
 
@@ -169,10 +169,10 @@ REFUSED = (
 
 @cache
 def prod() -> tuple[Resource, ...]:
-    """What prod declares, told what a deploy would be told."""
+    """What prod declares, with the facts that a deploy would have."""
     config = full_config("prod")
     overrides = {f"lightwave:{section}": config[f"lightwave:{section}"] for section in FACTS_OF_PROD}
-    return tuple(policy.view(recorder.record_stack("prod", overrides=overrides)))
+    return recorder.record_stack("prod", overrides=overrides).resources
 
 
 def after(change: Change, resources: Sequence[Resource]) -> tuple[Resource, list[Resource]]:
@@ -185,7 +185,7 @@ def after(change: Change, resources: Sequence[Resource]) -> tuple[Resource, list
     if change.path == "@protect":
         changed = replace(target, protect=change.value)
     elif change.path == "@provider":
-        changed = replace(target, provider=change.value)
+        changed = replace(target, provider_inputs=change.value)
     else:
         changed = replace(target, inputs=changed_at(target.inputs, change.path, change.value))
     return changed, [changed, *others]
@@ -195,8 +195,8 @@ def broken(resources: Sequence[Resource]) -> dict[str, str]:
     """By broken rule: the message."""
     return {
         verdict.rule.name: verdict.rule.message(verdict.resource, verdict.answer)
-        for verdict in policy.verdicts(list(resources))
-        if isinstance(verdict.answer, Problem)
+        for verdict in policy.verdicts(resources)
+        if isinstance(verdict.answer, Violation)
     }
 
 
@@ -207,8 +207,8 @@ def test_there_are_enough() -> None:
 
 
 def test_the_unchanged_program_is_clean() -> None:
-    """What it cannot check offline are certificates, which a deploy is told."""
-    found = [(verdict.rule.name, verdict.answer) for verdict in policy.verdicts(list(prod()))]
+    """Offline it cannot check certificates, which only a deploy has."""
+    found = [(verdict.rule.name, verdict.answer) for verdict in policy.verdicts(prod())]
     assert set(found) == {("k8s-no-plain-secret", NotCheckable(f"data.{file}")) for file in ("rds-ca.pem", "ca.pem")}
 
 
