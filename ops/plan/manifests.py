@@ -12,9 +12,6 @@ from policies import tokens
 from policies.rules.model import Resource, Secret
 from settings import Settings
 
-_LOCAL_PGBOUNCER_VERSION = (1, 25)
-"""Version for which the plan shows the local pooler's file. `make up` renders it for the version that is installed."""
-
 CLUSTER = "cluster"
 """Folder of the resources that are in no namespace."""
 
@@ -44,19 +41,8 @@ def pgbouncer_ini(recording: Recording, settings: Settings) -> str:
     found = [r.inputs["data"][name] for r in recording.of_type(tokens.CONFIG_MAP) if name in r.inputs["data"]]
     if found:
         return str(found[0])
-    if settings.local is None:
-        raise ValueError(f"stack {settings.stack} declares no PgBouncer")
-    return PgBouncerIni(
-        version=_LOCAL_PGBOUNCER_VERSION,
-        server_host="127.0.0.1",
-        server_port=settings.local.database_port,
-        listen_address="127.0.0.1",
-        listen_port=settings.local.pgbouncer_port,
-        products=tuple(settings.products.values()),
-        max_client_connections=settings.pgbouncer.max_client_connections,
-        auth_file_path="userlist.txt",
-        server_tls=None,
-    ).render()
+    # For the container's version; without containers, `make up` renders it for the version that is installed.
+    return PgBouncerIni.for_local(settings, auth_file_path="userlist.txt").render()
 
 
 def _document(resource: Resource) -> dict[str, Any]:

@@ -6,12 +6,11 @@ request from a fork.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import settings
 from ops import process
-from ops.plan import document
 from policies import tokens
 from policies.rules import protection
 from settings.problems import OperatorError, Problem
@@ -64,16 +63,6 @@ class Review(NamedTuple):
     removed: list[str]
     replaced: dict[str, list[Change]]
     changed: dict[str, list[Change]]
-
-
-def page(stacks: Sequence[str], base: str) -> str:
-    """What changes in each stack against a git ref. Raises OperatorError for a stale golden plan or an unknown ref."""
-    golden_plans = {stack: golden(stack) for stack in stacks}
-    stale = [stack for stack, plan in golden_plans.items() if plan != document.document(stack)]
-    if stale:
-        raise OperatorError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
-    parts = [markdown(stack, golden_at(base, stack), plan) for stack, plan in golden_plans.items()]
-    return "\n".join(["# What changes\n", *parts])
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Review:

@@ -7,7 +7,6 @@ import psycopg
 from pydantic import SecretStr
 
 from settings import DATABASE
-from settings.problems import OperatorError
 
 CONNECT_TIMEOUT = 10
 """Seconds to wait for a server to answer."""
@@ -16,10 +15,6 @@ GRANTED, ABSENT = "granted", "absent"
 ALLOWED, REFUSED = "allowed", "refused"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-
-
-class UnreachableError(OperatorError):
-    """A server does not answer, or does not accept the admin's login."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

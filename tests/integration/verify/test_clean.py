@@ -7,10 +7,11 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from ops.errors import UnreachableError
 from ops.verify import attempts, catalog
 from ops.verify.catalog import read_only
 from ops.verify.matrix import matrix
-from ops.verify.model import Check, Connection, Endpoint, UnreachableError
+from ops.verify.model import Check, Connection, Endpoint
 from ops.verify.report import run
 from settings import ADMIN
 from tests.integration.built import direct, pooled

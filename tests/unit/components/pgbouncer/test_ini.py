@@ -1,12 +1,15 @@
-"""pgbouncer.ini: what is in it, for whom, and from which version on."""
+"""pgbouncer.ini and its auth file: what they contain, by PgBouncer version."""
 
 import configparser
 import re
 
 import pytest
+import yaml
 
-from components.pgbouncer.ini import ClientTls, PgBouncerIni, ServerTls, auth_file
-from settings import DATABASE, STATS_USER, PoolSettings, Product
+import settings as config
+from components.pgbouncer.ini import CONTAINER_VERSION, ClientTls, PgBouncerIni, ServerTls, auth_file
+from settings import DATABASE, STATS_USER, PoolSettings, Product, Settings
+from tests.unit.conftest import full_config, local_state
 
 PRODUCTS = (
     Product(name="payload", schema="payload", pool=PoolSettings(size=15, reserve=5)),
@@ -38,7 +41,7 @@ def pairs(line: str) -> dict[str, str]:
     return dict(item.split("=") for item in line.split())
 
 
-def test_it_pools_by_transaction_and_takes_scram_alone() -> None:
+def test_it_pools_by_transaction_and_accepts_only_scram() -> None:
     settings = parsed(ini().render())["pgbouncer"]
     assert settings["pool_mode"] == "transaction"
     assert settings["auth_type"] == "scram-sha-256"
@@ -62,7 +65,7 @@ def test_one_database_and_no_forced_user() -> None:
     }
 
 
-def test_the_options_parameter_is_refused_not_swallowed() -> None:
+def test_the_options_parameter_is_refused_and_not_ignored() -> None:
     ignored = parsed(ini().render())["pgbouncer"]["ignore_startup_parameters"]
     assert [name.strip() for name in ignored.split(",")] == ["extra_float_digits"]
 
@@ -84,7 +87,7 @@ def test_each_product_has_its_share(version: tuple[int, int], payload: dict[str,
     assert pairs(users["django_user"])["max_user_connections"] == "24"
 
 
-def test_without_own_pool_sizes_the_largest_is_everybodys() -> None:
+def test_a_version_without_pool_sizes_per_user_gets_the_largest_one() -> None:
     settings = parsed(ini(version=(1, 18)).render())["pgbouncer"]
     assert (settings["default_pool_size"], settings["reserve_pool_size"]) == ("20", "5")
 
@@ -102,19 +105,19 @@ def test_the_server_is_verified_by_name() -> None:
     assert parsed(ini(server_tls=None).render())["pgbouncer"]["server_tls_sslmode"] == "disable"
 
 
-def test_clients_speak_tls_where_there_is_a_certificate() -> None:
+def test_clients_use_tls_where_there_is_a_certificate() -> None:
     assert parsed(ini().render())["pgbouncer"]["client_tls_sslmode"] == "disable"
     settings = parsed(ini(client_tls=ClientTls(certificate_path="/tls/crt", key_path="/tls/key")).render())["pgbouncer"]
     assert settings["client_tls_sslmode"] == "require"
     assert (settings["client_tls_cert_file"], settings["client_tls_key_file"]) == ("/tls/crt", "/tls/key")
 
 
-def test_the_stats_user_is_there_only_when_asked_for() -> None:
+def test_the_stats_user_is_optional() -> None:
     assert parsed(ini().render())["pgbouncer"]["stats_users"] == ""
     assert parsed(ini(stats_user=True).render())["pgbouncer"]["stats_users"] == STATS_USER
 
 
-def test_logs_go_to_a_file_only_when_told() -> None:
+def test_logs_go_to_a_file_only_with_a_path() -> None:
     assert not {"logfile", "pidfile"} & set(parsed(ini().render())["pgbouncer"])
     settings = parsed(ini(log_path="/l", pid_path="/p").render())["pgbouncer"]
     assert (settings["logfile"], settings["pidfile"]) == ("/l", "/p")
@@ -125,8 +128,8 @@ def test_the_same_input_gives_the_same_text() -> None:
     assert ini().render().endswith("\n")
 
 
-def test_comments_stand_on_lines_of_their_own() -> None:
-    # PgBouncer knows no comment behind a value: it would be part of it.
+def test_comments_are_on_their_own_lines() -> None:
+    # PgBouncer has no comments after a value: they would be part of it.
     for line in ini(version=(1, 18)).render().splitlines():
         assert line.startswith(";") or not re.search(r"[;#]", line)
 
@@ -141,7 +144,7 @@ def test_the_descriptors_cover_clients_and_servers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"version": (1, 17)}, "too old"),
         ({"products": ()}, "no product"),
@@ -149,8 +152,8 @@ def test_the_descriptors_cover_clients_and_servers() -> None:
         ({"auth_file_path": "/a\nadmin_users = x"}, "line break"),
     ],
 )
-def test_what_pgbouncer_would_misread_is_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_pgbouncer_would_misread_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         ini(**changes)
 
 
@@ -161,6 +164,53 @@ def test_the_auth_file_holds_verifiers_in_order() -> None:
 @pytest.mark.parametrize(
     "verifiers", [{"a": "plain"}, {"a": "md5" + "0" * 32}, {"a": ""}, {'a"': VERIFIER}, {"a": VERIFIER + "\n"}]
 )
-def test_the_auth_file_takes_nothing_else(verifiers: dict[str, str]) -> None:
+def test_the_auth_file_refuses_anything_else(verifiers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"verifier"):
         auth_file(verifiers)
+
+
+# --- a local stack's --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local() -> Settings:
+    return config.load("dev", full_config("dev"), local={**local_state(), "databasePort": 5433, "pgbouncerPort": 6433})
+
+
+def test_on_this_machine_it_uses_loopback_and_the_state_files_ports(local: Settings) -> None:
+    text = PgBouncerIni.for_local(local, auth_file_path="/u", log_path="/l", pid_path="/p", version=(1, 18)).render()
+    ini = parsed(text)
+    server = pairs(ini["databases"][DATABASE])
+    assert (server["host"], server["port"]) == ("127.0.0.1", "5433")
+    listens = ini["pgbouncer"]
+    assert (listens["listen_addr"], listens["listen_port"]) == ("127.0.0.1", "6433")
+    assert (listens["auth_file"], listens["logfile"], listens["pidfile"]) == ("/u", "/l", "/p")
+    assert listens["server_tls_sslmode"] == "disable"
+    assert listens["max_client_conn"] == str(local.pgbouncer.max_client_connections)
+    assert list(ini["users"]) == [product.login_role for product in local.products.values()]
+    assert "client_idle_timeout" not in listens
+
+
+def test_in_a_container_it_uses_the_usual_ports_and_the_compose_files_names(local: Settings) -> None:
+    ini = parsed(PgBouncerIni.for_local(local, auth_file_path="/u", in_container=True).render())
+    compose = yaml.safe_load((config.ROOT / "local/compose.yaml").read_text())["services"]
+    server = pairs(ini["databases"][DATABASE])
+    assert server["host"] in compose
+    for name, port in (("postgres", server["port"]), ("pgbouncer", ini["pgbouncer"]["listen_port"])):
+        (published,) = compose[name]["ports"]
+        assert published.endswith(f":{port}")
+    assert "client_idle_timeout" in ini["pgbouncer"]
+
+
+def test_the_containers_version_is_the_compose_files() -> None:
+    compose = yaml.safe_load((config.ROOT / "local/compose.yaml").read_text())
+    found = re.search(r":v(\d+)\.(\d+)\.", compose["services"]["pgbouncer"]["image"])
+    assert found
+    assert tuple(map(int, found.groups())) == CONTAINER_VERSION
+
+
+def test_a_stack_on_rds_has_no_local_one() -> None:
+    with config.offline():
+        prod = config.load("prod", full_config("prod"))
+    with pytest.raises(ValueError, match="stack prod has no local PgBouncer"):
+        PgBouncerIni.for_local(prod, auth_file_path="/u")

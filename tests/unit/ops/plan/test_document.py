@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import settings
-from ops.__main__ import STACKS
+from ops.__main__ import GOLDEN_STACKS as STACKS
 from ops.dev import env as env_files
 from ops.plan import document as plan
 from ops.plan import review
