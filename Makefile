@@ -10,7 +10,7 @@ PYTHON := $(VENV)/bin/python
 OPS := $(PYTHON) -m ops
 export PULUMI_SKIP_UPDATE_CHECK := true
 
-.PHONY: help drift up down plan golden diff policy preview deploy verify env tunnel test test-unit servers check format lock bench
+.PHONY: help drift up down plan golden diff policy preview deploy verify env tunnel test test-unit servers check format lock
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,11 @@ $(VENV)/.installed: requirements-dev.txt
 	$(PYTHON) -m pip install --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
-up: $(VENV)/.installed ## bring the dev stack up: servers, schemas, roles, grants, proof, env files
-	@$(OPS) up
+up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files
+	@$(OPS) up --stack $(STACK)
 
-down: $(VENV)/.installed ## stop the dev stack; WIPE=1 removes its data too
-	@$(OPS) down $(if $(WIPE),--wipe)
+down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
+	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
 plan: $(VENV)/.installed ## write the offline plan to build/$(STACK)/
 	@$(OPS) plan --stack $(STACK)
@@ -35,7 +35,7 @@ golden: $(VENV)/.installed ## write the golden plans of both stacks again, for r
 	@$(OPS) golden
 
 diff: $(VENV)/.installed ## what changes against BASE=<ref>, for a reviewer
-	@$(OPS) diff --base $(BASE)
+	@$(OPS) diff --base $(BASE) $(if $(JSON),--json)
 
 policy: $(VENV)/.installed ## hold the offline plan against the policy pack
 	@$(OPS) policy --stack $(STACK)
@@ -81,6 +81,3 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 lock: ## write the lock files again from pyproject.toml (needs uv)
 	$(UV_COMPILE) pyproject.toml -o requirements.txt
 	$(UV_COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
-
-bench: $(VENV)/.installed ## measure the dev stack: direct against pooled
-	@$(OPS) bench

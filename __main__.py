@@ -15,19 +15,15 @@ budget = connection_budget(settings)
 database_authorities = config.ca_bundle(rds) if rds else None
 pooler_authorities = config.client_ca_bundle(settings.pgbouncer)
 
-for product in products:
-    if product.readers:
-        pulumi.warn(f"{', '.join(product.readers)} can read every table of {product.schema_name}, users' hashes too")
+for warning in settings.warnings():
+    pulumi.warn(warning)
 
 secrets = GeneratedSecrets(
     "secrets",
     GeneratedSecretsArgs(
         admin=config.ADMIN,
-        login_roles=[*(p.login_role for p in products), *([config.STATS_USER] if settings.kubernetes else [])],
-        application_secrets=[
-            *(config.APPLICATION_SECRETS[p.framework] for p in products if p.framework),
-            *(config.VALKEY_SECRETS if settings.valkey else ()),
-        ],
+        login_roles=settings.login_roles,
+        application_secrets=settings.application_secrets,
         rotations=settings.rotations,
         protect=settings.protect,
         given=settings.local,
@@ -173,12 +169,6 @@ if settings.kubernetes:
         )
         for name, namespace in settings.kubernetes.namespaces.items()
     }
-    if not settings.kubernetes.network_policy_enforced:
-        pulumi.warn(
-            "network policies count for nothing until the network plugin enforces them (EKS: the VPC CNI add-on with "
-            f"enableNetworkPolicy=true); then: pulumi config set --stack {settings.stack} --path "
-            "lightwave:kubernetes.networkPolicyEnforced true"
-        )
     pulumi.export("network_policies_enforced", settings.kubernetes.network_policy_enforced)
 
     if rds:

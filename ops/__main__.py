@@ -1,161 +1,223 @@
-"""The operator's commands; the Makefile names each of them."""
+"""The operator's commands; the Makefile names each of them.
 
-# Each command imports what it needs, so that none pays for another's SDKs.
+Each command imports what it needs, so that none pays for another's SDKs and `--help` for none at all.
+"""
+
 # ruff: noqa: PLC0415
 
-import argparse
+import json
+import shlex
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import settings
-from settings.problems import OperatorError
+import click
 
-STACKS = ("dev", "prod")
+if TYPE_CHECKING:
+    from ops.errors import ExitCode
+    from settings.problems import OperatorError
 
-
-def plan(args: argparse.Namespace) -> int:
-    """write the offline plan of a stack to build/<stack>/"""
-    from ops.plan import document as plans
-
-    folder = plans.write(args.stack)
-    print(f"wrote {folder.relative_to(settings.ROOT)}/: read plan.md first")
-    return 0
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = "python -m ops"
+GOLDEN_STACKS = ("dev", "prod")
+"""Stacks whose plans are committed; a developer's own stack is not among them."""
 
 
-def golden(_: argparse.Namespace) -> int:
-    """write the golden plans of both stacks again"""
-    from ops.plan import document as plans
-    from ops.plan import review
+class StackName(click.Choice[str]):
+    """The name of a stack that has a config file."""
 
-    folder = settings.ROOT / review.GOLDEN
+    def __init__(self) -> None:
+        super().__init__(sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.choices:
+            self.fail(f"there is no Pulumi.{value}.yaml; expected: {', '.join(self.choices)}", param, ctx)
+        return str(value)
+
+
+stack_option = click.option(
+    "--stack", type=StackName(), default="dev", show_default=True, help="a stack that has a config file"
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="print JSON, for a program to read")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """The operator's commands around the Pulumi program; `make` has a short form of each."""
+
+
+@commands.command("plan")
+@stack_option
+def plan_command(stack: str) -> None:
+    """Write the offline plan of a stack to build/<stack>/."""
+    from ops.plan import document
+
+    folder = document.write(stack)
+    click.echo(f"wrote {folder.relative_to(ROOT)}/: read plan.md first")
+
+
+@commands.command("golden")
+def golden_command() -> None:
+    """Write the golden plans again."""
+    from ops.plan import document, review
+
+    folder = ROOT / review.GOLDEN
     folder.mkdir(exist_ok=True)
-    for stack in STACKS:
-        (folder / f"{stack}.json").write_text(plans.text(plans.document(stack)))
-        print(f"wrote {review.GOLDEN}/{stack}.json")
-    return 0
+    for stack in GOLDEN_STACKS:
+        (folder / f"{stack}.json").write_text(document.text(document.document(stack)))
+        click.echo(f"wrote {review.GOLDEN}/{stack}.json")
 
 
-def diff(args: argparse.Namespace) -> int:
-    """what changes against a git ref, for a reviewer"""
-    from ops.plan import document as plans
-    from ops.plan import review
+@commands.command("diff")
+@click.option("--base", default="origin/main", show_default=True, help="the git ref to compare with")
+@json_option
+def diff_command(base: str, as_json: bool) -> None:
+    """Show what changes in the golden plans against a git ref, for a reviewer."""
+    from ops.errors import FailedError
+    from ops.plan import document, review
 
-    stale = [stack for stack in STACKS if plans.document(stack) != review.golden(stack)]
+    plans = {stack: (review.golden_at(base, stack), review.golden(stack)) for stack in reversed(GOLDEN_STACKS)}
+    stale = [stack for stack, (_, head) in plans.items() if document.document(stack) != head]
     if stale:
-        print(
-            f"the golden plans of {', '.join(stale)} are not what the program declares; run: make golden",
-            file=sys.stderr,
-        )
-        return 1
-    print("# What changes\n")
-    for stack in reversed(STACKS):
-        print(review.markdown(stack, review.golden_at(args.base, stack), review.golden(stack)))
-    return 0
+        raise FailedError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
+    if as_json:
+        click.echo(json.dumps({stack: review.compare(*both)._asdict() for stack, both in plans.items()}, indent=2))
+        return
+    click.echo("# What changes\n")
+    for stack, both in plans.items():
+        click.echo(review.markdown(stack, *both))
 
 
-def policy(args: argparse.Namespace) -> int:
-    """hold the offline plan against the policy pack"""
-    from ops.plan import policy as policies
+@commands.command("policy")
+@stack_option
+def policy_command(stack: str) -> int:
+    """Hold the offline plan of a stack against the policy pack."""
+    from ops.plan import policy
 
-    return policies.run(args.stack)
-
-
-def up(args: argparse.Namespace) -> int:
-    """bring the dev stack up"""
-    from ops import up as dev
-
-    return dev.up(args.stack)
+    return policy.run(stack)
 
 
-def down(args: argparse.Namespace) -> int:
-    """stop the dev stack"""
-    from ops import up as dev
+@commands.command("up")
+@stack_option
+def up_command(stack: str) -> int:
+    """Bring a local stack up: servers, schemas, roles, grants, proof, env files."""
+    from ops import up
 
-    return dev.down(wipe=args.wipe)
-
-
-def preview(args: argparse.Namespace) -> int:
-    """pulumi preview, with checks before it starts"""
-    from ops.deploy import commands as deploys
-
-    return deploys.preview(args.stack)
+    return up.up(stack)
 
 
-def deploy(args: argparse.Namespace) -> int:
-    """preview, confirm, pulumi up"""
-    from ops.deploy import commands as deploys
+@commands.command("down")
+@stack_option
+@click.option("--wipe", is_flag=True, help="remove its data too")
+def down_command(stack: str, wipe: bool) -> int:
+    """Stop a local stack."""
+    from ops import up
 
-    return deploys.deploy(args.stack)
-
-
-def drift(args: argparse.Namespace) -> int:
-    """refresh, expect no changes, verify"""
-    from ops.deploy import commands as deploys
-
-    return deploys.drift(args.stack)
+    return up.down(stack, wipe=wipe)
 
 
-def verify(args: argparse.Namespace) -> int:
-    """prove the running platform against the product table"""
-    from ops.deploy.admin_login import admin_login
-    from ops.verify import report as verifies
+@commands.command("preview")
+@stack_option
+def preview_command(stack: str) -> int:
+    """Run checks, then pulumi preview."""
+    from ops.deploy import commands
 
-    told = settings.of_stack(args.stack)
-    if told.local is None:
-        endpoint, password = admin_login(told)
-        return verifies.run(told, direct=endpoint, passwords={settings.ADMIN: password}, as_json=args.json)
-    return verifies.run(
-        told,
-        direct=verifies.Endpoint(host="127.0.0.1", port=told.local.database_port),
-        pooled=verifies.Endpoint(host="127.0.0.1", port=told.local.pgbouncer_port),
-        passwords=told.local.passwords,
-        as_json=args.json,
-    )
+    return commands.preview(stack)
 
 
-def env(args: argparse.Namespace) -> int:
-    """write the env file of one service"""
-    from ops.dev import env as env_files
+@commands.command("deploy")
+@stack_option
+def deploy_command(stack: str) -> int:
+    """Run checks, preview, ask, pulumi up, verify."""
+    from ops.deploy import commands
 
-    return env_files.run(settings.of_stack(args.stack), args.service)
-
-
-def tunnel(args: argparse.Namespace) -> int:
-    """forward a local port to the private RDS"""
-    from ops.deploy import tunnel as tunnels
-
-    return tunnels.open_tunnel(args.stack, args.target)
+    return commands.deploy(stack)
 
 
-def bench(args: argparse.Namespace) -> int:
-    """measure the dev stack: direct against pooled"""
-    from ops.dev import bench as benches
+@commands.command("drift")
+@stack_option
+def drift_command(stack: str) -> int:
+    """Find what was changed by hand: refresh, expect no changes, verify."""
+    from ops.deploy import commands
 
-    return benches.run(settings.of_stack(args.stack))
+    return commands.drift(stack)
 
 
-COMMANDS = (plan, golden, diff, policy, up, down, preview, deploy, drift, verify, env, tunnel, bench)
+@commands.command("verify")
+@stack_option
+@json_option
+def verify_command(stack: str, as_json: bool) -> int:
+    """Prove the running platform against the product table."""
+    from ops.deploy import commands
+
+    return commands.verify(stack, as_json=as_json)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs one command; its exit status is the process's."""
-    parser = argparse.ArgumentParser(prog="python -m ops", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    for run in COMMANDS:
-        command = commands.add_parser(run.__name__, help=run.__doc__)
-        command.add_argument("--stack", default="dev")
-        command.set_defaults(run=run)
-    commands.choices["down"].add_argument("--wipe", action="store_true", help="remove the data too")
-    commands.choices["diff"].add_argument("--base", default="origin/main", help="the git ref to compare with")
-    commands.choices["verify"].add_argument("--json", action="store_true", help="for a program to read")
-    commands.choices["env"].add_argument("--service", required=True, help="a product's name or its service key")
-    commands.choices["tunnel"].add_argument("--target", default="", help="the EC2 instance to go through")
-    args = parser.parse_args(argv)
+@commands.command("env")
+@stack_option
+@click.option("--service", required=True, help="a product's name or its service key")
+def env_command(stack: str, service: str) -> int:
+    """Write the env file of one service."""
+    from ops.dev import env
+    from settings import of_stack
+
+    return env.run(of_stack(stack), service)
+
+
+@commands.command("tunnel")
+@stack_option
+@click.option("--target", default="", help="the EC2 instance to go through")
+def tunnel_command(stack: str, target: str) -> int:
+    """Forward a local port to the private RDS."""
+    from ops.deploy import tunnel
+
+    return tunnel.open_tunnel(stack, target)
+
+
+@commands.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print a shell's completion of `ops`: eval "$(.venv/bin/python -m ops completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    launcher = ROOT / ".local" / "bin" / "ops"
+    launcher.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    launcher.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.quote(sys.executable)} -m ops "$@"\n')
+    launcher.chmod(0o700)
+    folder = shlex.quote(str(launcher.parent))
+    click.echo(f"fish_add_path --path {folder}" if shell == "fish" else f'PATH={folder}:"$PATH"')
+    complete = get_completion_class(shell)
+    assert complete is not None
+    click.echo(complete(commands, {}, "ops", "_OPS_COMPLETE").source())
+
+
+def print_error(error: "OperatorError") -> "ExitCode":
+    """Prints what is wrong and how to fix it: the only place that does. Returns the exit status for it."""
+    from ops.errors import ExitCode, FailedError
+
+    bullet = "- " if len(error.problems) > 1 else ""
+    click.echo("\n".join(f"{bullet}{problem}" for problem in error.problems), err=True)
+    return ExitCode.FAILED if isinstance(error, FailedError) else ExitCode.REFUSED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status of the process (`ExitCode`)."""
     try:
-        status: int = args.run(args)
-    except (settings.SettingsError, OperatorError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return status
+        status = commands.main(arguments, PROGRAM, complete_var="_OPS_COMPLETE", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:  # an interrupt
+        click.echo("interrupted: what was done so far stays; the same command goes on from there", err=True)
+        return 130
+    except Exception as error:
+        from settings.problems import OperatorError
+
+        if not isinstance(error, OperatorError):
+            raise
+        return print_error(error)
+    return int(status or 0)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The one way to run another program and read what it prints."""
 
 import os
+import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,20 +20,27 @@ def output(
     fix: str = "",
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    stdin: str | None = None,
+    clean: bool = False,
+    stdin: str = "",
+    user: pwd.struct_passwd | None = None,
 ) -> str:
-    """What the command prints; `timeout` in seconds, `env` on top of this process's environment.
+    """What the command prints; `timeout` in seconds, `env` on top of this process's environment (`clean`: alone).
 
-    Raises ProcessError with the last lines of its error output, and `fix`. What it printed to standard output is
-    never in the message: it may be secret.
+    `user` runs it in place of this process's own user, which only root may ask for. Raises ProcessError with the last
+    lines of its error output, and `fix`. What it printed to standard output is never in the message: it may be secret.
     """
     name = Path(command[0]).name
-    shown = " ".join([name, *(str(word) for word in command[1:3] if not str(word).startswith("-"))])
+    words = [str(word) for word in command[1:] if not str(word).startswith("-")]
+    shown = " ".join([name, *words[:2]])
     try:
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**os.environ, **env} if env else None,
+            env=env if clean else {**os.environ, **(env or {})},
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            # Never this process's own input: a program that asks a question gets no answer.
             input=stdin,
             capture_output=True,
             text=True,

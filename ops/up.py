@@ -1,178 +1,162 @@
-"""`make up` and `make down`: the dev stack from nothing to proven, and back.
+"""`make up` and `make down`: a local stack from nothing to proven, and back.
 
-How a database was built decides how it goes on: one that the engine manages needs the engine, one that was built from
-the plan's SQL stays with it, and only an empty one takes what the machine has. The two ways are never mixed.
+How a database was built decides how it goes on: one that Pulumi manages needs Pulumi, one that was built from the
+plan's SQL stays with it, and only an empty one takes what the machine has. The two ways are never mixed.
 """
 
 import os
 import shutil
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from ops.deploy import commands as deploy
-from ops.deploy import pulumi_cli as engine
+from ops.console import say
+from ops.deploy import checks, file_backend, install
+from ops.deploy.pulumi_cli import PulumiCli
+from ops.dev import admin, recovery, servers, state
 from ops.dev import env as env_files
-from ops.dev import servers as services
-from ops.dev import state as local_state
-from ops.dev.state import FOLDER
+from ops.dev.files import locked
+from ops.dev.model import LocalStack, Running, make
+from ops.errors import ExitCode
 from ops.plan import recorder, sql
 from ops.verify import report as verify
-from settings import ADMIN, DATABASE, ROOT, LocalState, Settings
-
-WIPE = "make down WIPE=1, then make up"
-
-_REFUSALS = (
-    engine.EngineError,
-    engine.NoEngineError,
-    env_files.EnvFileError,
-    services.ServicesError,
-    sql.NotEmptyError,
-)
+from settings import DATABASE, HOST, ROOT, Settings
+from settings.problems import OperatorError
 
 
-def up(stack: str = "dev") -> int:
-    """Brings the stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
+def up(stack: str) -> ExitCode:
+    """Brings a local stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
 
-    Gives the exit status: 0, 1 where the proof found wrong cells, 2 with what to do where a step refused. Raises
-    SettingsError when the config is wrong.
+    FAILED where the proof found wrong cells. Raises OperatorError with the fix where a step refused, SettingsError
+    where the config is wrong.
     """
-    try:
-        # Beside local_state's own lock, which the steps take: a second run waits for the first one.
-        with local_state.locked(FOLDER / "up"):
-            return _up(stack)
-    except _REFUSALS as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
+    # Held for the whole run, so that a second `make up` waits; single steps also take the lock of the state.
+    with locked(state.folder(stack), "up"):
+        return _up(stack)
 
 
-def down(*, wipe: bool = False) -> int:
-    """Stops what `up` started and nothing else; `wipe` removes the database and the engine's state of it too."""
-    try:
-        with local_state.locked(FOLDER / "up"):
-            if wipe:
-                if kept := engine.at_cloudflare():
-                    raise engine.EngineError(
-                        f"the state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten;"
-                        " take lightwave:media out of Pulumi.dev.yaml, run: make up, then make down WIPE=1"
-                    )
-                # Before the data: what is left of a killed wipe is a database that the next `up` refuses or mends.
-                shutil.rmtree(ROOT / engine.STATE_FOLDER, ignore_errors=True)
-            actions = services.stop(wipe=wipe)
-    except (engine.EngineError, services.ServicesError) as refusal:
-        print(refusal, file=sys.stderr)
-        return 2
-    _say(*(actions or ["nothing of the dev stack runs"]))
-    return 0
+def down(stack: str, *, wipe: bool = False) -> ExitCode:
+    """Stops what `up` started and nothing else; `wipe` removes everything of the stack, its Pulumi state too.
+
+    Raises OperatorError where the stack is not local.
+    """
+    folder = state.folder(stack)
+    # The folder alone is enough: a stack whose config was removed or is wrong can still be stopped.
+    if not checks.declared_local(stack) and not servers.started_from(folder):
+        raise OperatorError(
+            f"stack {stack} is not local: nothing of it runs on this machine",
+            "name a stack with database.server: local, such as STACK=dev",
+        )
+    with locked(folder, "up"):
+        if wipe:
+            if kept := file_backend.at_cloudflare(stack):
+                raise OperatorError(
+                    f"the Pulumi state knows {', '.join(kept)} at Cloudflare, which would stay there and be forgotten",
+                    f"take lightwave:media out of Pulumi.{stack}.yaml, run: {make(stack, 'up')}, then"
+                    f" {make(stack, 'down WIPE=1')}",
+                )
+            # Before the data: what is left of a killed wipe is a database that the next `up` refuses or repairs.
+            shutil.rmtree(file_backend.folder(stack), ignore_errors=True)
+        actions = servers.stop(folder, wipe=wipe)
+    say(*(actions or [f"nothing of stack {stack} runs"]))
+    return ExitCode.OK
 
 
-def _up(stack: str) -> int:
-    told = local_state.prepare(stack)
-    if told.local is None:
-        raise engine.EngineError(f"stack {stack} is not local; run: make deploy STACK={stack}")
-    running = services.start(told, say=_say)
-    _say(*running.actions, *running.notes)
+def _up(name: str) -> ExitCode:
+    folder = state.folder(name)
+    say(*servers.end_orphans(folder))
+    settings = state.prepare(name)
+    stack = LocalStack.of(settings, folder)
+    running = servers.start(settings, report=say)
+    say(*running.actions, *running.notes)
 
-    with closing(_admin(told.local, running)) as connection:
-        by, changes = _build(told, told.local, connection)
+    with closing(admin.connect(stack.state)) as connection:
+        by, changes = _build(stack, connection)
     if changes:
-        # Its server sessions began with what their roles were set to before.
-        services.stop_pooler()
-        services.start(told, say=_say)
+        # Its server sessions began with the settings that their roles had before.
+        servers.stop_pooler(folder)
+        servers.start(settings, report=say)
 
-    direct = verify.Endpoint(host=running.host, port=running.database_port)
-    pooled = verify.Endpoint(host=running.host, port=running.pgbouncer_port)
-    _say("verifying every cell of the access matrix, direct and through PgBouncer")
-    status = verify.run(told, direct=direct, pooled=pooled, passwords=told.local.passwords)
+    direct = verify.Endpoint(host=HOST, port=stack.state.database_port)
+    pooled = verify.Endpoint(host=HOST, port=stack.state.pgbouncer_port)
+    say("verifying every cell of the access matrix, direct and through PgBouncer")
+    status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
-        return status
-    files = env_files.write_local(told, extras=services.extras())
-    _report(running, by, changes or list(running.actions), files)
-    return 0
+        return ExitCode(status)
+    written = env_files.write_local(settings, env_files.env_folder(name), servers.extras(folder))
+    say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
+    _report(name, running, by, changes or list(running.actions), written.files)
+    return ExitCode.OK
 
 
-def _admin(state: LocalState, running: services.Running) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        host=running.host,
-        port=running.database_port,
-        dbname=DATABASE,
-        user=ADMIN,
-        password=state.passwords[ADMIN].get_secret_value(),
-        connect_timeout=10,
-        autocommit=True,
-    )
-
-
-def _build(told: Settings, state: LocalState, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
+def _build(stack: LocalStack, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
     """Schemas, roles and grants: how they were built, and what changed."""
     how = sql.built(connection)
-    found = _engine(told, how)
-    recording = recorder.record_stack(told.stack)
-    if found is None:
-        verifiers = {role: secret.get_secret_value() for role, secret in state.scram_verifiers.items()}
+    pulumi = _pulumi(stack.settings, how)
+    recording = recorder.record_stack(stack.settings.stack)
+    if pulumi is None:
+        verifiers = {role: secret.get_secret_value() for role, secret in stack.state.scram_verifiers.items()}
         created = sql.apply(connection, recording, verifiers)
         return "the plan's SQL", ["schemas, roles and grants created"] if created else []
 
-    found.select()
-    # Without a mark the database is a new one, and a state of it tells of another.
-    pending = found.recover(stale=how is None)
-    for name in engine.drop_unrecorded(connection, recording, pending, found.recorded()):
-        _say(f"dropped {name}: a killed update had made it and not recorded it")
+    pulumi.select()
+    # Without a mark the database is a new one, and the state describes another.
+    pending = pulumi.recover(stale=how is None)
+    for name in recovery.drop_unrecorded(connection, recording, pending, pulumi.recorded()):
+        say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)
-    changes = found.up()
+    changes = pulumi.up()
     return "pulumi", [f"{count} resources: {what}" for what, count in _differences(changes).items()]
 
 
-def _engine(told: Settings, how: str | None) -> engine.Engine | None:
-    beyond = " and ".join(name for name in ("kubernetes", "media") if getattr(told, name))
-    only = f"the stack declares {beyond}, which takes a Pulumi engine; "
+def _pulumi(settings: Settings, how: str | None) -> PulumiCli | None:
+    """The Pulumi CLI; None where the database is built from the plan's SQL. Raises OperatorError where neither can."""
+    wipe = f"{make(settings.stack, 'down WIPE=1')}, then {make(settings.stack, 'up')}"
+    sections = " and ".join(name for name in ("kubernetes", "media") if getattr(settings, name))
+    only = f"the stack declares {sections}, which takes the Pulumi CLI; "
     if how not in (None, sql.ENGINE_MARK):
-        if beyond:
-            raise engine.EngineError(f"{only}this database was {how}; with an engine, run: {WIPE}")
+        if sections:
+            raise OperatorError(f"{only}this database was {how}", f"with the Pulumi CLI: {wipe}")
         return None
     try:
-        found = engine.find(told.stack, providers=engine.providers(told))
-    except engine.NoEngineError as reason:
+        pulumi = install.for_stack(settings)
+    except install.NoPulumiError as error:
+        (reason,) = error.problems
         if how == sql.ENGINE_MARK:
-            raise engine.EngineError(
-                f"pulumi manages this database, and it can not be had ({reason}); bring it back, or run: {WIPE}"
-            ) from reason
-        if beyond:
-            raise engine.EngineError(f"{only}{reason}") from reason
-        _say(f"no Pulumi engine ({reason}): the database is built from the plan's SQL, with the same result")
+            raise OperatorError(
+                f"Pulumi manages this database, and its CLI cannot be had ({reason.what})", f"{reason.fix}; or: {wipe}"
+            ) from error
+        if sections:
+            raise OperatorError(f"{only}{reason.what}", reason.fix) from error
+        say(f"no Pulumi CLI ({reason.what}): the database is built from the plan's SQL, with the same result")
         return None
-    context = told.kubernetes.context if told.kubernetes else None
-    for problem in (deploy.context_problem(context) if context else None, deploy.cloudflare_problem(told, os.environ)):
-        if problem:
-            raise engine.EngineError(f"{problem.what}; {problem.cure}")
-    return found
+    made = [checks.cloudflare(settings, os.environ)]
+    if settings.kubernetes and settings.kubernetes.context:
+        made.append(checks.context(settings.kubernetes.context))
+    if problems := [problem for check in made for problem in check.problems]:
+        raise OperatorError(problems)
+    return pulumi
 
 
 def _differences(changes: Mapping[str, int]) -> dict[str, int]:
     return {what: count for what, count in changes.items() if what != "same" and count}
 
 
-def _report(running: services.Running, by: str, changes: list[str], files: list[Path]) -> None:
-    _say(
+def _report(stack: str, running: Running, by: str, changes: list[str], files: Sequence[Path]) -> None:
+    say(
         "",
-        f"The dev stack is up: {'; '.join(changes)}." if changes else "The dev stack is up: no changes.",
+        f"Stack {stack} is up: {'; '.join(changes)}." if changes else f"Stack {stack} is up: no changes.",
         f"  PostgreSQL  {running.host}:{running.database_port}, database {DATABASE}, built by {by}",
         f"  PgBouncer   {running.host}:{running.pgbouncer_port}",
         f"  env files   {', '.join(str(_short(file)) for file in files)}",
-        "  next        make verify; make env SERVICE=<service>; make down (WIPE=1 removes the data too)",
+        f"  next        {make(stack, 'verify')}; {make(stack, 'env SERVICE=<service>')}; {make(stack, 'down')}"
+        " (WIPE=1 removes the data too)",
     )
 
 
 def _short(path: Path) -> Path:
     return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-
-
-def _say(*lines: str) -> None:
-    # Flushed: the engine writes to the same place.
-    for line in lines:
-        print(line, flush=True)

@@ -32,11 +32,15 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from settings.problems import OperatorError
+
 PROJECT = "lightwave"
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "lightwave_platform"
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+HOST = "127.0.0.1"
+"""Where a local stack's servers listen, and nowhere else."""
 RDS_AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 """The CAs of RDS in every region, as AWS publishes them."""
 STATS_USER = "pgbouncer_stats"
@@ -62,7 +66,7 @@ MEND = "\n      mend it: "
 """Stands before the cure in the messages of a `SettingsError`."""
 
 
-class SettingsError(Exception):
+class SettingsError(OperatorError):
     """The stack config is wrong. The message lists every error with its key, what is allowed and the cure."""
 
 
@@ -385,6 +389,16 @@ class LocalState(_Model):
     """By name: PAYLOAD_SECRET and the like, and `VALKEY_SECRETS`."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Production:
+    """What a stack on RDS always has."""
+
+    rds: RdsSettings
+    aws: AwsSettings
+    kubernetes: KubernetesSettings
+    media: MediaSettings
+
+
 class Settings(_Model):
     """Everything the program is told, checked."""
 
@@ -401,6 +415,53 @@ class Settings(_Model):
     media: MediaSettings | None = None
     kubernetes: KubernetesSettings | None = None
     local: LocalState | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the database is the PostgreSQL that `make up` runs. A stack's name decides nothing."""
+        return self.database.server == "local"
+
+    @property
+    def production(self) -> Production | None:
+        """The sections that a stack on RDS always has, none of them optional; None where the stack is local."""
+        match (self.database, self.aws, self.kubernetes, self.media):
+            case (
+                RdsSettings() as rds,
+                AwsSettings() as aws,
+                KubernetesSettings() as cluster,
+                MediaSettings() as media,
+            ):
+                return Production(rds=rds, aws=aws, kubernetes=cluster, media=media)
+            case _:
+                return None
+
+    @property
+    def login_roles(self) -> tuple[str, ...]:
+        """Roles that log in with a generated password: one per product, and `STATS_USER` where pods run PgBouncer."""
+        roles = tuple(product.login_role for product in self.products.values())
+        return (*roles, STATS_USER) if self.kubernetes else roles
+
+    @property
+    def application_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that are generated for the services: one per framework, and Valkey's passwords."""
+        frameworks = (product.framework for product in self.products.values())
+        names = tuple(APPLICATION_SECRETS[framework] for framework in frameworks if framework)
+        return (*names, *VALKEY_SECRETS) if self.valkey else names
+
+    def warnings(self) -> tuple[str, ...]:
+        """What is valid and still deserves a warning at every deploy, one sentence each."""
+        found = [
+            f"{', '.join(product.readers)} can read every table of {product.schema_name}, users' hashes too"
+            for product in self.products.values()
+            if product.readers
+        ]
+        if self.kubernetes and not self.kubernetes.network_policy_enforced:
+            found.append(
+                "network policies count for nothing until the network plugin enforces them (EKS: the VPC CNI add-on "
+                f"with enableNetworkPolicy=true); then: pulumi config set --stack {self.stack} --path "
+                "lightwave:kubernetes.networkPolicyEnforced true"
+            )
+        return tuple(found)
 
     def readable_by(self, reader: Product) -> tuple[Product, ...]:
         """The other products whose schema `reader` may read, in the table's order."""
@@ -420,7 +481,6 @@ VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
 VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
 """The generated passwords of Valkey's users: the services' and the metrics exporter's."""
 
-LOCAL_STATE = ".local/state.json"
 FACTS = (
     ("aws", "accountId"),
     ("aws", "region"),
@@ -511,7 +571,7 @@ def from_engine(stack: str) -> "Settings":
     """
     config = {**get_config_env(), **CONFIG.get()}
     decoded = {key: _decoded(value) for key, value in config.items()}
-    return load(stack, decoded, local=_local_state(), secret_keys=get_config_secret_keys_env())
+    return load(stack, decoded, local=_local_state(stack), secret_keys=get_config_secret_keys_env())
 
 
 def _decoded(value: Any) -> Any:
@@ -553,13 +613,18 @@ def _certificates(file: str, otherwise: str, cure: str) -> str:
     return KNOWN_AT_DEPLOY
 
 
+def state_file(stack: str) -> Path:
+    """The file with the ports and passwords of a local stack; the folder it is in holds all the stack's local data."""
+    return ROOT / ".local" / stack / "state.json"
+
+
 def admin_secret(stack: str) -> str:
     """Name of the secret in AWS Secrets Manager that holds the login of `ADMIN`."""
     return f"lightwave/{stack}/database/admin"
 
 
-def _local_state() -> Any:
-    path = ROOT / LOCAL_STATE
+def _local_state(stack: str) -> Any:
+    path = state_file(stack)
     try:
         return json.loads(path.read_text()) if path.exists() else None
     except (OSError, ValueError, RecursionError):
@@ -568,7 +633,7 @@ def _local_state() -> Any:
 
 def of_stack(stack: str) -> Settings:
     """Settings of a stack from its files, for a command outside the engine. Raises SettingsError with every error."""
-    return load(stack, stack_config(stack), local=_local_state())
+    return load(stack, stack_config(stack), local=_local_state(stack))
 
 
 def load(stack: str, config: Mapping[str, Any], local: Any = None, secret_keys: Sequence[str] = ()) -> Settings:
@@ -1070,8 +1135,10 @@ def _cure(problem: Problem, stack: str, in_project: set[str]) -> tuple[str, str]
     """The key as the user knows it, and the command that mends it."""
     section, path = problem.key[0], _path(problem.key)
     if section == "local" and problem.cure != "remove":
-        again = "make up" if problem.wrong == "is missing" else "make down WIPE=1 && make up"
-        return f"{LOCAL_STATE}: {path}", again
+        given = "" if stack == "dev" else f" STACK={shlex.quote(stack)}"
+        up = f"make up{given}"
+        again = up if problem.wrong == "is missing" else f"make down{given} WIPE=1 && {up}"
+        return f"{state_file(stack).relative_to(ROOT)}: {path}", again
     key = f"{PROJECT}:{path}"
     flags = f"--stack {shlex.quote(stack)} --path {shlex.quote(key)}"
     if f"{PROJECT}:{section}" in in_project:

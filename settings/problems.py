@@ -20,7 +20,8 @@ class Problem:
     def __str__(self) -> str:
         head = f"{self.key}: {self.what}" if self.key else self.what
         expected = f"; expected: {self.expected}" if self.expected else ""
-        fix = f"\n      fix: {self.fix}" if self.fix else ""
+        lines = self.fix.replace("\n", "\n           ")
+        fix = f"\n      fix: {lines}" if lines else ""
         return f"{head}{expected}{fix}"
 
 

@@ -42,12 +42,12 @@ else
 fi
 
 if command -v pulumi >/dev/null; then
-  .venv/bin/python - <<'EOF' || echo "servers: not every provider of the engine can be had; its tests will skip"
-from ops.deploy import pulumi_cli as engine
+  .venv/bin/python - <<'EOF' || echo "servers: not every provider of Pulumi can be installed; its tests will skip"
+from ops.deploy import install
 
 try:
-    engine.find(providers=("postgresql", "kubernetes", "random"))
-except engine.NoEngineError as reason:
+    install.find("dev", local=True, providers=("postgresql", "kubernetes", "random"))
+except install.NoPulumiError as reason:
     raise SystemExit(f"servers: {reason}") from None
 EOF
 fi

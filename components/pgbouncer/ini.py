@@ -6,12 +6,15 @@ Pure: text in, text out. Which PgBouncer version knows which key is from its NEW
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from settings import DATABASE, STATS_USER, Product
+from settings import DATABASE, HOST, STATS_USER, Product, Settings
 
 OLDEST_VERSION = (1, 18)
 """What Debian 12 ships, and the oldest that was tried."""
+
+CONTAINER_VERSION = (1, 25)
+"""Of the image in local/compose.yaml."""
 
 CLIENT_IDLE_TIMEOUT_SECONDS = 300
 """A client idle for longer is disconnected, so that a drain ends. Longer than the clients' own limit on idle
@@ -76,6 +79,38 @@ class PgBouncerIni:
         texts = (self.server_host, self.listen_address, self.auth_file_path, self.log_path or "", self.pid_path or "")
         if any(re.search(r"[\n\r]", text) for text in texts):
             raise ValueError("a line break in a host or path would start a new setting")
+
+    @classmethod
+    def for_local(
+        cls,
+        settings: Settings,
+        *,
+        auth_file_path: str,
+        version: tuple[int, int] = CONTAINER_VERSION,
+        in_container: bool = False,
+        log_path: str | None = None,
+        pid_path: str | None = None,
+    ) -> Self:
+        """The configuration of a local stack's PgBouncer: on the loopback address and the ports of its state file, or
+        on the usual ports `in_container`, whose port is published on the loopback address alone.
+
+        Raises ValueError for a stack without a local state file.
+        """
+        if settings.local is None:
+            raise ValueError(f"stack {settings.stack} has no local PgBouncer")
+        return cls(
+            version=version,
+            server_host="postgres" if in_container else HOST,
+            server_port=5432 if in_container else settings.local.database_port,
+            listen_address="0.0.0.0" if in_container else HOST,  # noqa: S104
+            listen_port=6432 if in_container else settings.local.pgbouncer_port,
+            products=tuple(settings.products.values()),
+            max_client_connections=settings.pgbouncer.max_client_connections,
+            auth_file_path=auth_file_path,
+            server_tls=None,
+            log_path=log_path,
+            pid_path=pid_path,
+        )
 
     @property
     def server_connections(self) -> int:

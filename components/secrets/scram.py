@@ -1,21 +1,20 @@
 """SCRAM-SHA-256 verifiers, as PostgreSQL stores them (RFC 5803)."""
 
-import base64
-import hashlib
-import hmac
+from base64 import b64encode
+
+from scramp import ScramMechanism
 
 ITERATIONS = 4096
 """PostgreSQL 15's own count (src/include/common/scram-common.h)."""
 
 
 def scram_verifier(password: str, salt: bytes) -> str:
-    """`SCRAM-SHA-256$…` of an ASCII password: the server takes it in place of the password, PgBouncer in its auth file.
+    """`SCRAM-SHA-256$…` of a password: PostgreSQL takes it in place of the password, PgBouncer in its auth file.
 
-    The same password and salt give the same verifier, so both sides hold one string. Raises UnicodeEncodeError for a
-    password that is not ASCII (SASLprep would have to change it first).
+    The same password and salt give the same verifier, so both servers hold one string. Raises ScramException for a salt
+    shorter than 12 bytes and for characters that SASLprep (RFC 4013) prohibits, such as control characters.
     """
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode("ascii"), salt, ITERATIONS)
-    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    text = (base64.b64encode(part).decode() for part in (salt, stored, server))
-    return "SCRAM-SHA-256${}:{}${}:{}".format(ITERATIONS, *text)
+    mechanism = ScramMechanism("SCRAM-SHA-256")
+    _, stored_key, server_key, _ = mechanism.make_auth_info(password, iteration_count=ITERATIONS, salt=salt)
+    encoded_salt, stored, server = (b64encode(part).decode() for part in (salt, stored_key, server_key))
+    return f"SCRAM-SHA-256${ITERATIONS}:{encoded_salt}${stored}:{server}"

@@ -13,11 +13,14 @@ import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-import settings
-from settings.problems import OperatorError
+import settings as config
+from ops import aws
+from ops.console import say
+from ops.errors import ExitCode, FailedError, UnreachableError
+from settings.problems import OperatorError, Problem
 
 LOCAL_PORT = 15432
 """The tunnel's end, away from the port of a PostgreSQL of one's own."""
@@ -25,78 +28,73 @@ LOCAL_PORT = 15432
 DOCUMENT = "AWS-StartPortForwardingSessionToRemoteHost"
 
 _TOOLS = {
-    "aws": "install the AWS CLI, version 2: docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+    "aws": aws.INSTALL,
     "session-manager-plugin": "install the Session Manager plugin: "
     "docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html",
 }
-_AWS_TIMEOUT_S = 60
 
 # PostgreSQL's protocol: length 8, then the code of an SSLRequest. The answer is one byte: S for a server with TLS.
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
-class TunnelError(OperatorError):
-    """The tunnel cannot be opened; the message says what is missing and how to mend it."""
-
-
-class UnreachableError(OperatorError):
-    """Nothing that is PostgreSQL answers; the message says what to do."""
-
-
 # --- the tunnel -------------------------------------------------------------------------------------------------------
 
 
-def open_tunnel(stack: str, target: str) -> int:
+def open_tunnel(stack: str, target: str) -> ExitCode:
     """Forwards `LOCAL_PORT` to the stack's RDS through the instance `target` until it is interrupted.
 
-    Prints the config commands that point the program to it. Returns the session's exit status. Raises TunnelError when
-    something is missing, SettingsError when the config is wrong.
+    Prints the config commands that point the program to it. Raises OperatorError when something is missing or the
+    config is wrong, FailedError when the session fails.
     """
-    with settings.offline():  # what only a deploy needs may be missing
-        told = settings.load(stack, settings.stack_config(stack))
-    if not isinstance(told.database, settings.RdsSettings) or told.aws is None:
-        raise TunnelError(f"stack {stack}: its database is local, there is nothing to tunnel to")
-    region = told.aws.region
-    problems = missing(stack, region, target)
-    if problems:
-        raise TunnelError("\n".join((f"stack {stack}: no tunnel", *(f"  {problem}" for problem in problems))))
+    with config.offline():  # what only a deploy needs may be missing
+        settings = config.load(stack, config.stack_config(stack))
+    production = settings.production
+    if production is None:
+        raise OperatorError(f"stack {stack}: its database is local, there is nothing to tunnel to")
+    region = production.aws.region
+    if problems := list(missing(stack, region, target)):
+        raise OperatorError(problems)
 
-    host, port = _endpoint(told.database.identifier, region)
-    print(f"{target} forwards 127.0.0.1:{LOCAL_PORT} to {host}:{port}; Ctrl-C ends it. In another terminal:")
-    for command in config_commands(stack):
-        print(f"  {command}")
-    print(f"and when you are done:\n  {removal_command(stack)}", flush=True)
+    host, port = _endpoint(production.rds.identifier, region)
+    say(f"{target} forwards 127.0.0.1:{LOCAL_PORT} to {host}:{port}; Ctrl-C ends it. In another terminal:")
+    say(*(f"  {command}" for command in config_commands(stack)))
+    say(f"and when you are done:\n  {removal_command(stack)}")
     try:
-        return subprocess.run(session_command(target, region, host, port), check=False).returncode
+        status = subprocess.run(session_command(target, region, host, port), check=False).returncode
     except KeyboardInterrupt:  # the session got it too, and has ended
-        return 130
-
-
-def missing(stack: str, region: str, target: str) -> list[str]:
-    """What stands in the way of a tunnel, each with its cure; empty when nothing does."""
-    problems = [f"{tool} is not on PATH; {cure}" for tool, cure in _TOOLS.items() if shutil.which(tool) is None]
-    if region == settings.KNOWN_AT_DEPLOY:
-        problems.append(
-            "lightwave:aws.region is not set; "
-            f"pulumi config set --stack {shlex.quote(stack)} --path lightwave:aws.region <region>"
+        return ExitCode.INTERRUPTED
+    if status:
+        raise FailedError(
+            f"the session through {target} ended with exit status {status}",
+            "see the messages above; does the instance run, with the SSM agent? "
+            f"aws ssm describe-instance-information --region {region}",
         )
+    return ExitCode.OK
+
+
+def missing(stack: str, region: str, target: str) -> Iterator[Problem]:
+    """What stands in the way of a tunnel; nothing when it can be opened."""
+    for tool, fix in _TOOLS.items():
+        if shutil.which(tool) is None:
+            yield Problem(what=f"{tool} is not on PATH", fix=fix)
+    if region == config.KNOWN_AT_DEPLOY:
+        command = f"pulumi config set --stack {shlex.quote(stack)} --path lightwave:aws.region <region>"
+        yield Problem(what="lightwave:aws.region is not set", fix=command)
         region = "<region>"
     if not re.fullmatch(r"i-[0-9a-f]{8}([0-9a-f]{9})?", target):
-        problems.append(
-            f"TARGET is {'missing' if not target else f'{target!r}, no instance id'}; "
-            f"make tunnel STACK={shlex.quote(stack)} TARGET=i-…, a node of the cluster with the SSM agent: "
+        yield Problem(
+            what=f"TARGET is {'missing' if not target else f'{target!r}, not an instance id'}",
+            fix=f"make tunnel STACK={shlex.quote(stack)} TARGET=i-…, a node of the cluster with the SSM agent: "
             f"aws ssm describe-instance-information --region {region} "
-            "--query 'InstanceInformationList[].[InstanceId,ComputerName]' --output table"
+            "--query 'InstanceInformationList[].[InstanceId,ComputerName]' --output table",
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", LOCAL_PORT))
         except OSError:
-            problems.append(
-                f"port {LOCAL_PORT} is taken, by another tunnel perhaps; end it: ss -ltnp | grep {LOCAL_PORT}"
-            )
-    return problems
+            fix = f"end the program that listens there, perhaps another tunnel: ss -ltnp | grep {LOCAL_PORT}"
+            yield Problem(what=f"port {LOCAL_PORT} is taken", fix=fix)
 
 
 def session_command(target: str, region: str, host: str, port: int) -> list[str]:
@@ -124,23 +122,10 @@ def removal_command(stack: str) -> str:
 
 def _endpoint(identifier: str, region: str) -> tuple[str, int]:
     """Asked of AWS, not of the stack's outputs: a first deploy that stopped half way has an instance and no outputs."""
-    command = [
-        *("aws", "rds", "describe-db-instances", "--region", region, "--db-instance-identifier", identifier),
-        *("--query", "DBInstances[0].Endpoint", "--output", "json"),
-    ]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_AWS_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise TunnelError(f"AWS did not answer within {_AWS_TIMEOUT_S} s: {shlex.join(command)}") from error
-    if answer.returncode != 0:
-        raise TunnelError(
-            f"AWS does not tell where {identifier} is: {answer.stderr.strip()}\n"
-            f"  is it the right account? aws sts get-caller-identity"
-        )
-    endpoint = json.loads(answer.stdout or "null")
-    if not endpoint:
-        raise TunnelError(f"{identifier} has no endpoint yet: it is being made; try again in some minutes")
-    return str(endpoint["Address"]), int(endpoint["Port"])
+    endpoint = aws.database_endpoint(identifier, region)
+    if endpoint is None:
+        raise OperatorError(f"{identifier} has no endpoint yet: it is being created", "try again in some minutes")
+    return endpoint
 
 
 # --- the check --------------------------------------------------------------------------------------------------------
@@ -177,10 +162,9 @@ def check_reachable(
 
 
 def _unreachable(what: str, why: str, stack: str) -> UnreachableError:
-    quoted = shlex.quote(stack)
     return UnreachableError(
-        f"{what}: {why}.\n"
-        "  The database is private. Run this inside its VPC (a runner on the cluster), or through a tunnel:\n"
-        f"    make tunnel STACK={quoted} TARGET=i-…    in another terminal; it prints the config that goes with it\n"
-        f"  A tunnel that is closed for good must go from the config too: {removal_command(stack)}"
+        f"{what}: {why}",
+        "the database is private. Run this inside its VPC (a runner on the cluster), or through a tunnel:\n"
+        f"make tunnel STACK={shlex.quote(stack)} TARGET=i-…    in another terminal; it prints the config for it\n"
+        f"Once a tunnel is closed for good, remove it from the config: {removal_command(stack)}",
     )

@@ -1,34 +1,32 @@
 """The env files of the services: what `make env` writes for one of them, and the contract file of all.
 
-Everything lands in the ignored folder `.local/env/`, with mode 0600.
+They are in the ignored folder `.local/<stack>/env/`, with mode 0600.
 """
 
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import settings
 from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
-from ops.deploy import pulumi_cli as engine
-from ops.dev import servers as services
-from ops.dev import state as local_state
-from settings import Product, Settings
-from settings.problems import OperatorError
+from ops.deploy import install
+from ops.dev import servers, state
+from ops.dev.files import write_private
+from ops.dev.model import Extras
+from settings import APPLICATION_SECRETS, BUCKET, DATABASE, HOST, Product, Settings
+from settings.problems import OperatorError, Problem
 
-FOLDER = settings.ROOT / ".local" / "env"
 CONTRACT = ".env.services.json"
 
 MARKER = "# Written by make env"
-"""First words of each file written here; a file without them is somebody else's."""
+"""First words of each file written here; a file without them is the user's own."""
 
 OUTPUT = "service_env"
-"""The stack output that `for_deployed` reads: by product, the variables of its service."""
+"""The stack output that `for_deployed` reads: per product, the variables of its service."""
 
-ENGINE_TIMEOUT = 120
+PULUMI_TIMEOUT = 120
 """Seconds for `pulumi stack output`, which reads the state and decrypts it."""
 
 PAYLOAD_API_URL = "http://localhost:3000/api"
@@ -40,40 +38,54 @@ NO_STORE = ObjectStore(
     account_id="no-store-in-dev",
     access_key_id="no-store-in-dev",
     secret_access_key="no-store-in-dev",  # noqa: S106 (no secret: there is no store)
-    bucket=settings.BUCKET,
+    bucket=BUCKET,
 )
-"""What the dev stack's S3_* say without a store: the contract's variables are there, and no upload reaches anybody."""
+"""What a local stack's S3_* are without a store: the contract's variables are there, and no upload reaches anybody."""
 
 DESCRIPTIONS = {"payload": "Payload CMS frontend", "django": "Django REST API"}
 
 
 class EnvFileError(OperatorError):
-    """An env file cannot be written. The message says why and what to do."""
+    """An env file cannot be written."""
 
 
-def product_of(told: Settings, service: str) -> Product:
-    """The product that a service key, or its own name, stands for. Raises EnvFileError with what is allowed."""
-    with_env = [product for product in told.products.values() if product.framework]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """What `write_local` did."""
+
+    files: tuple[Path, ...]
+    removed: tuple[Path, ...]
+    """Files of products that are gone."""
+
+
+def env_folder(stack: str) -> Path:
+    """Where a stack's env files are."""
+    return state.folder(stack) / "env"
+
+
+def product_of(settings: Settings, service: str) -> Product:
+    """The product that a service key, or its own name, stands for. Raises EnvFileError with the known ones."""
+    with_env = [product for product in settings.products.values() if product.framework]
     for product in with_env:
         if service in (product.name, product.service):
             return product
-    allowed = ", ".join(f"{product.name} ({product.service})" for product in with_env)
-    raise EnvFileError(f"SERVICE={service}: no such service; allowed: {allowed}")
+    known = ", ".join(f"{product.name} ({product.service})" for product in with_env)
+    raise EnvFileError(Problem(key=f"SERVICE={service}", what="no such service", expected=known))
 
 
-def for_local(told: Settings, product: Product, extras: services.Extras | None = None) -> list[EnvEntry]:
-    """The entries of a service that runs on this machine, from the dev stack's state; `extras`: what runs besides."""
-    state = told.local
-    if state is None or product.framework is None:
-        raise EnvFileError(f"stack {told.stack} is not local; run: make env STACK={told.stack}, with its engine")
+def for_local(settings: Settings, product: Product, extras: Extras | None = None) -> list[EnvEntry]:
+    """The entries of a service that runs on this machine, from the stack's state; `extras`: what runs besides."""
+    local = settings.local
+    if local is None or product.framework is None:
+        raise EnvFileError(f"stack {settings.stack} is not local, or {product.name} has no service")
     return service_env(
         ServiceEnvArgs(
             product=product,
-            database=settings.DATABASE,
-            pooled=Server(host=local_state.HOST, port=state.pgbouncer_port),
-            direct=Server(host=local_state.HOST, port=state.database_port),
-            password=state.passwords[product.login_role].get_secret_value(),
-            application_secret=state.secrets[settings.APPLICATION_SECRETS[product.framework]].get_secret_value(),
+            database=DATABASE,
+            pooled=Server(host=HOST, port=local.pgbouncer_port),
+            direct=Server(host=HOST, port=local.database_port),
+            password=local.passwords[product.login_role].get_secret_value(),
+            application_secret=local.secrets[APPLICATION_SECRETS[product.framework]].get_secret_value(),
             store=extras.store if extras else NO_STORE,
             redis_url=extras.redis_url if extras else None,
             payload_api_url=PAYLOAD_API_URL,
@@ -83,74 +95,63 @@ def for_local(told: Settings, product: Product, extras: services.Extras | None =
 
 def for_deployed(stack: str, product: Product) -> dict[str, str]:
     """The variables of a deployed service, from its stack's outputs. Raises EnvFileError when they cannot be had."""
-    try:
-        pulumi = engine.find(stack)
-    except engine.NoEngineError as error:
-        raise EnvFileError(f"the values are in the stack's state, which takes an engine: {error}") from error
-    command = [pulumi.command, "stack", "output", "--stack", stack, "--json", "--show-secrets"]
-    cure = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
-    try:
-        done = subprocess.run(
-            command,
-            cwd=settings.ROOT,
-            env=pulumi.environment(),
-            capture_output=True,
-            text=True,
-            timeout=ENGINE_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        # Without its cause: that one holds what was printed so far.
-        raise EnvFileError(f"pulumi stack output took more than {ENGINE_TIMEOUT} s; {cure}") from None
-    if done.returncode:
-        raise EnvFileError(f"pulumi stack output failed: {done.stderr.strip()}; {cure}")
-    values = json.loads(done.stdout).get(OUTPUT, {}).get(product.name)
+    pulumi = install.find(stack, local=False)
+    fix = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
+    command = ("stack", "output", "--stack", stack, "--json", "--show-secrets")
+    values = json.loads(pulumi.query(*command, timeout=PULUMI_TIMEOUT, fix=fix)).get(OUTPUT, {}).get(product.name)
     if not isinstance(values, dict):
-        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}; {cure}")
+        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}", fix)
     return {str(name): str(value) for name, value in values.items()}
 
 
-_UNPORTABLE = re.compile(r"['\\$`\x00-\x1f\x7f]")
+_PORTABLE = re.compile(r"[\w./:@%+,=?!^*{}\[\]&-]*")
+"""Read alike without quotes by sh, `docker --env-file`, `kubectl --from-env-file`, dotenv, Node's own `--env-file`,
+python-dotenv and django-environ. Quotes are no way out: docker and kubectl take them for part of the value."""
 
-
-def quoted(name: str, value: str) -> str:
-    """The value in single quotes, which dotenv, python-dotenv and sh read alike.
-
-    Raises EnvFileError for a quote, backslash, dollar sign, backtick or control character: there they part ways
-    (Next.js expands `$` even in single quotes).
-    """
-    found = _UNPORTABLE.search(value)
-    if found:
-        raise EnvFileError(
-            f"{name} holds {found.group()!r}, which not every reader of env files takes alike; rotate it to letters and"
-            " digits, or percent-encode it"
-        )
-    return f"'{value}'"
+_NO_SHELL = "&"
+"""The one exception: a URL with two parameters has it, and a shell takes it for the end of a command."""
 
 
 def text(product: Product, stack: str, values: Mapping[str, str]) -> str:
-    """The env file, the marker in its first line."""
+    """The env file, the marker in its first line. Raises EnvFileError for a value that readers take differently."""
     head = f"{MARKER} STACK={stack} SERVICE={product.name} for {product.service}: edits are lost, secrets inside.\n"
-    return head + "".join(f"{name}={quoted(name, value)}\n" for name, value in values.items())
+    if not_for_a_shell(values):
+        head += f"# A shell cannot read this file: there is an {_NO_SHELL} in {', '.join(not_for_a_shell(values))}.\n"
+    for name, value in values.items():
+        if not _PORTABLE.fullmatch(value):
+            wrong = next(character for character in value if not _PORTABLE.fullmatch(character))
+            raise EnvFileError(
+                f"{name} holds {wrong!r}, which not every reader of env files takes alike",
+                "rotate it to letters and digits, or percent-encode it",
+            )
+    return head + "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def write(product: Product, stack: str, values: Mapping[str, str], folder: Path = FOLDER) -> Path:
-    """Writes the env file of one service, whole or not at all, and returns its path.
+def not_for_a_shell(values: Mapping[str, str]) -> list[str]:
+    """The variables that every reader of env files takes alike, but for a shell."""
+    return [name for name, value in values.items() if _NO_SHELL in value]
 
-    Raises EnvFileError when a file is in the way that was not written here.
+
+def write(product: Product, stack: str, values: Mapping[str, str], folder: Path) -> Path:
+    """Writes the env file of one service, whole or not at all, and gives its path.
+
+    Raises EnvFileError where a file is in the way that was not written here.
     """
-    path = folder / (f"{product.name}.env" if stack == "dev" else f"{product.name}.{stack}.env")
+    path = folder / f"{product.name}.env"
     content = text(product, stack, values)
     if path.is_symlink() or (path.exists() and not path.read_text().startswith(MARKER)):
-        raise EnvFileError(f"{path} was not written by make env and stays as it is; move it away, then run again")
-    local_state.write_private(path, content)
+        raise EnvFileError(f"{path} was not written by make env and stays as it is", "move it away, then run again")
+    write_private(path, content)
     return path
 
 
-def write_contract(entries: Mapping[str, Iterable[EnvEntry]], told: Settings, folder: Path = FOLDER) -> Path:
-    """Writes the services' required variables into `.env.services.json`, other services in it left as they are.
+def write_contract(
+    entries: Mapping[str, Iterable[EnvEntry]], settings: Settings, folder: Path, gone: Collection[str] = ()
+) -> Path:
+    """Writes the services' required variables into `.env.services.json`; other services in it stay as they are.
 
-    `entries` holds each service's by product. Raises EnvFileError when the file there is no such contract.
+    `entries` holds each service's by product; `gone` are service keys to leave out. Raises EnvFileError where the file
+    that is there is not such a contract.
     """
     path = folder / CONTRACT
     document: Any = {}
@@ -161,42 +162,60 @@ def write_contract(entries: Mapping[str, Iterable[EnvEntry]], told: Settings, fo
             document = None
     services = document.setdefault("services", {}) if isinstance(document, dict) else None
     if not isinstance(services, dict):
-        raise EnvFileError(f'{path} is no contract file ({{"services": …}}); move it away, then run again')
+        raise EnvFileError(f'{path} is no contract file ({{"services": …}})', "move it away, then run again")
     for name, variables in entries.items():
-        product = told.products[name]
+        product = settings.products[name]
         assert product.service is not None  # noqa: S101 (settings: it goes with framework)
         services[product.service] = {
             "description": DESCRIPTIONS[product.framework or ""],
             "required_variables": [entry.name for entry in variables if not entry.optional],
         }
-    local_state.write_private(path, json.dumps(document, indent=2) + "\n")
+    for key in gone:
+        services.pop(key, None)
+    write_private(path, json.dumps(document, indent=2) + "\n")
     return path
 
 
-def write_local(told: Settings, folder: Path = FOLDER, extras: services.Extras | None = None) -> list[Path]:
-    """Writes every local service's env file and the contract; the same state gives the same bytes."""
-    entries = {p.name: for_local(told, p, extras) for p in told.products.values() if p.framework}
-    written = [write(told.products[name], told.stack, _plain(variables), folder) for name, variables in entries.items()]
-    return [*written, write_contract(entries, told, folder)]
+def write_local(settings: Settings, folder: Path, extras: Extras | None = None) -> Written:
+    """Writes every local service's env file and the contract, and removes the files of products that are gone.
+
+    The same state gives the same bytes.
+    """
+    entries = {p.name: for_local(settings, p, extras) for p in settings.products.values() if p.framework}
+    files = [write(settings.products[name], settings.stack, _plain(e), folder) for name, e in entries.items()]
+    stale = {path: service for path, service in _written_here(folder).items() if path not in files}
+    for path in stale:
+        path.unlink()
+    in_use = {product.service for product in settings.products.values()}
+    contract = write_contract(entries, settings, folder, gone=set(stale.values()) - in_use)
+    return Written(files=(*files, contract), removed=tuple(stale))
+
+
+def _written_here(folder: Path) -> dict[Path, str]:
+    """The env files that were written here, each with the service key in its first line."""
+    found = {}
+    for path in sorted(folder.glob("*.env")):
+        if not path.is_symlink() and (head := re.match(rf"{MARKER} .* for (\S+): ", path.read_text())):
+            found[path] = head[1]
+    return found
 
 
 def _plain(entries: Iterable[EnvEntry]) -> dict[str, str]:
     return {entry.name: str(entry.value) for entry in entries}
 
 
-def run(told: Settings, service: str, folder: Path = FOLDER) -> int:
-    """`make env`: writes one service's env file and says where; 2 with the reason when it cannot."""
-    try:
-        product = product_of(told, service)
-        if told.local is not None:
-            entries = for_local(told, product, services.extras())
-            values = _plain(entries)
-            write_contract({product.name: entries}, told, folder)
-        else:
-            values = for_deployed(told.stack, product)
-        path = write(product, told.stack, values, folder)
-    except EnvFileError as error:
-        print(error, file=sys.stderr)
-        return 2
+def run(settings: Settings, service: str, folder: Path | None = None) -> int:
+    """`make env`: writes one service's env file and says where. Raises EnvFileError where it cannot."""
+    folder = folder or env_folder(settings.stack)
+    product = product_of(settings, service)
+    if settings.is_local:
+        entries = for_local(settings, product, servers.extras(state.folder(settings.stack)))
+        values = _plain(entries)
+        write_contract({product.name: entries}, settings, folder)
+    else:
+        values = for_deployed(settings.stack, product)
+    path = write(product, settings.stack, values, folder)
     print(f"wrote {path} ({len(values)} variables of {product.service})")
+    if names := not_for_a_shell(values):
+        print(f"a shell cannot read it: there is an {_NO_SHELL} in {', '.join(names)}; docker, kubectl and dotenv can")
     return 0

@@ -1,36 +1,32 @@
-"""What the dev stack generates once and keeps: ports, passwords, application secrets, in one ignored folder."""
+"""What a local stack generates once and keeps in its ignored folder: ports, passwords, application secrets."""
 
-import fcntl
 import json
-import os
 import secrets
-import socket
 import string
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import settings
 from components.secrets.scram import scram_verifier
+from ops.dev import ports
+from ops.dev.files import locked, write_private
 from settings import (
     ADMIN,
     APPLICATION_SECRETS,
-    LOCAL_STATE,
-    ROOT,
     STATS_USER,
     VALKEY_SECRETS,
     Product,
     Settings,
-    SettingsError,
+    state_file,
 )
+from settings.problems import OperatorError
 
-FOLDER = (ROOT / LOCAL_STATE).parent
-"""The ignored folder of this checkout. Every function takes another one, for tests."""
+FILE = "state.json"
+"""The state in a stack's folder."""
 
-HOST = "127.0.0.1"
-"""Where everything local listens, and nowhere else."""
+RECORD = "servers.json"
+"""In a stack's folder: which kind of servers was started from it. Once it is there, the ports stay as they are."""
 
 _USUAL_DATABASE_PORT = 5432
 _USUAL_PGBOUNCER_PORT = 6432
@@ -38,53 +34,68 @@ _PASSWORD_LENGTH = 40
 _SALT_BYTES = 16
 
 
-def prepare(stack: str = "dev", directory: Path = FOLDER) -> Settings:
-    """The settings of a local stack, its state generated where it is missing.
+def folder(stack: str) -> Path:
+    """The ignored folder with everything that belongs to a local stack, but for what Pulumi keeps of it."""
+    return state_file(stack).parent
 
-    Raises SettingsError when the config is wrong; nothing is generated then.
+
+def prepare(stack: str, directory: Path | None = None) -> Settings:
+    """The settings of a local stack, its state generated in `directory` (`folder(stack)`) where it is missing.
+
+    Raises SettingsError where the config is wrong and OperatorError where the stack is not local or its folder is laid
+    out as it was before stacks had folders of their own; nothing is generated then.
     """
+    directory = directory or folder(stack)
     config = settings.stack_config(stack)
     with settings.offline():
-        products = settings.load(stack, config).products.values()
-    ensure(products, directory)
+        declared = settings.load(stack, config)
+    if not declared.is_local:
+        raise OperatorError(f"stack {stack} is not local", f"make deploy STACK={stack}")
+    if (old := directory.parent / FILE).exists():
+        raise OperatorError(
+            f"{old} is of an earlier version, which kept one stack's servers in {old.parent} itself",
+            "make down WIPE=1, then make up: the database is built anew",
+        )
+    ensure(declared.products.values(), directory)
     return settings.load(stack, config, local=read(directory))
 
 
-def read(directory: Path = FOLDER) -> Any:
-    """The state as `settings.load` takes it (`local=`); None where there is none, no mapping where it is unreadable."""
-    path = directory / Path(LOCAL_STATE).name
+def read(directory: Path) -> Any:
+    """The state as `settings.load` takes it (`local=`); None where there is none, a string where it is unreadable."""
+    path = directory / FILE
     try:
         return json.loads(path.read_text()) if path.exists() else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return "unreadable"
 
 
-def ensure(products: Iterable[Product], directory: Path = FOLDER) -> None:
+def ensure(products: Iterable[Product], directory: Path) -> None:
     """Completes the state for these products: what is missing is generated, what is there stays as it is.
 
-    A state that somebody mangled is left alone: `settings.load` says what is wrong with it.
+    A port that another process took before the servers were ever started is replaced. A mangled state is left alone:
+    `settings.load` reports what is wrong with it.
     """
     with locked(directory):
         before = read(directory)
         try:
-            state = _completed(before or {}, list(products))
+            state = _completed(before or {}, list(products), directory)
         except (AttributeError, TypeError):
             return
         if state != before:
-            write_private(directory / Path(LOCAL_STATE).name, json.dumps(state, indent=2) + "\n")
+            write_private(directory / FILE, json.dumps(state, indent=2) + "\n")
 
 
-def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, Any]:
+def _completed(before: Mapping[str, Any], products: list[Product], directory: Path) -> dict[str, Any]:
     logins = [STATS_USER, *(product.login_role for product in products)]
     wanted_secrets = [
         *VALKEY_SECRETS,
         *(APPLICATION_SECRETS[product.framework] for product in products if product.framework),
     ]
     passwords = _with(before.get("passwords", {}), [ADMIN, *logins], lambda _: password())
-    database_port = before.get("databasePort") or free_port(_USUAL_DATABASE_PORT)
+    database_port = _port(before.get("databasePort"), directory, _USUAL_DATABASE_PORT)
     return {
         "databasePort": database_port,
-        "pgbouncerPort": before.get("pgbouncerPort") or free_port(_USUAL_PGBOUNCER_PORT, besides=database_port),
+        "pgbouncerPort": _port(before.get("pgbouncerPort"), directory, _USUAL_PGBOUNCER_PORT, besides=database_port),
         "passwords": passwords,
         "scramVerifiers": _with(
             before.get("scramVerifiers", {}),
@@ -96,6 +107,12 @@ def _completed(before: Mapping[str, Any], products: list[Product]) -> dict[str, 
     }
 
 
+def _port(before: int | None, directory: Path, usual: int, besides: int = 0) -> int:
+    if before and (directory / RECORD).exists():
+        return before
+    return ports.reserve(directory, before or usual, besides=[besides])
+
+
 def _with(have: Mapping[str, str], wanted: list[str], make: Callable[[str], str]) -> dict[str, str]:
     return {**have, **{name: make(name) for name in wanted if name not in have}}
 
@@ -103,65 +120,3 @@ def _with(have: Mapping[str, str], wanted: list[str], make: Callable[[str], str]
 def password() -> str:
     """A new password: letters and digits alone, so that it needs no quoting in a URL, an env file or SQL."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(_PASSWORD_LENGTH))
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        # As the servers do: a closed connection's remains must not count as a listener.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(usual: int = 0, besides: int | None = None) -> int:
-    """The usual port where it is free, else any free one."""
-    if usual and port_is_free(usual):
-        return usual
-    while True:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            port: int = probe.getsockname()[1]
-        if port != besides:
-            return port
-
-
-def write_private(path: Path, text: str) -> None:
-    """Writes a file of mode 0600: a reader, even after a killed run, finds the old one or the new one whole."""
-    private_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mkstemp's mode is 0600
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def private_folder(directory: Path) -> None:
-    """Makes the folder with mode 0700 where it is missing."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-@contextmanager
-def locked(directory: Path = FOLDER) -> Iterator[None]:
-    """Within it, no other run works in the folder; a killed run leaves no lock behind.
-
-    Raises SettingsError where another user owns it.
-    """
-    try:
-        private_folder(directory)
-        file = (directory / "lock").open("w")
-    except PermissionError:
-        raise SettingsError(
-            f"{directory} belongs to another user, who ran make up first; do it as that user, or remove the folder"
-        ) from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -11,8 +11,6 @@ from ops.plan.recorder import MASK, Recording, Resource, Secret, masked
 from settings import Settings
 
 _TYPE_PREFIX = "kubernetes:"
-_LOCAL_PGBOUNCER_VERSION = (1, 25)
-"""For which the local pooler's file is shown; on the machine it is rendered for the version that is found there."""
 
 CLUSTER = "cluster"
 """Folder of what is in no namespace."""
@@ -45,19 +43,8 @@ def pgbouncer_ini(recording: Recording, settings: Settings) -> str:
     ]
     if found:
         return str(found[0])
-    if settings.local is None:
-        raise ValueError(f"stack {settings.stack} declares no PgBouncer")
-    return PgBouncerIni(
-        version=_LOCAL_PGBOUNCER_VERSION,
-        server_host="127.0.0.1",
-        server_port=settings.local.database_port,
-        listen_address="127.0.0.1",
-        listen_port=settings.local.pgbouncer_port,
-        products=tuple(settings.products.values()),
-        max_client_connections=settings.pgbouncer.max_client_connections,
-        auth_file_path="userlist.txt",
-        server_tls=None,
-    ).render()
+    # For the container's version; without containers, `make up` renders it for the version that is installed.
+    return PgBouncerIni.for_local(settings, auth_file_path="userlist.txt").render()
 
 
 def _document(resource: Resource) -> dict[str, Any]:

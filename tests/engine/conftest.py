@@ -1,4 +1,4 @@
-"""The real Pulumi engine with the real postgresql provider, on copies of the project: the checkout's own dev stack and
+"""The real Pulumi CLI with the real postgresql provider, on copies of the project: the checkout's own dev stack and
 the home folder's Pulumi settings are never touched.
 """
 
@@ -20,9 +20,10 @@ import psycopg
 import pytest
 import yaml
 
-from ops.deploy import pulumi_cli as engine
-from ops.dev import state as local_state
-from settings import ADMIN, DATABASE, ROOT
+from ops.deploy import file_backend, install
+from ops.dev import ports
+from ops.dev.files import write_private
+from settings import ADMIN, DATABASE, HOST, ROOT
 from tests.engine.catalog import Catalog, snapshot
 from tests.integration.conftest import require_binaries
 from tests.required import not_here
@@ -62,7 +63,7 @@ class Project:
 
         The whole session is killed (SIGKILL) when `kill_when` says so of the output so far, or when time is up.
         """
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI") and k != engine.SWITCH}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI") and k != install.SWITCH}
         ours = {"PULUMI_HOME": str(self.home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -97,16 +98,16 @@ class Project:
 
     def make_up(self, **options: Any) -> Ended:
         """What `make up` runs."""
-        return self.python("import sys; from ops import up; sys.exit(up.up())", **options)
+        return self.run(sys.executable, "-m", "ops", "up", **options)
 
     def pulumi(self, *arguments: str, **options: Any) -> Ended:
         """Plain pulumi, with the two variables that the README names and no others."""
-        options.setdefault("environment", engine.dev_environment(self.root))
+        options.setdefault("environment", file_backend.environment("dev", self.root))
         return self.run("pulumi", "--non-interactive", *arguments, **options)
 
     def update(self, *, expect: int = 0) -> str:
         """An update of the dev stack by plain pulumi; its output."""
-        (self.root / engine.STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        file_backend.folder("dev", self.root).mkdir(parents=True, exist_ok=True)
         selected = self.pulumi("stack", "select", "--create", "dev")
         assert selected.status == 0, selected.output
         ended = self.pulumi("up", "--yes", "--skip-preview", "--stack", "dev")
@@ -148,14 +149,14 @@ class Project:
     @property
     def state_file(self) -> Path:
         """The dev stack's ports and passwords."""
-        return self.root / ".local" / "state.json"
+        return self.root / ".local" / "dev" / "state.json"
 
     @contextmanager
     def connect(self, role: str = ADMIN) -> Iterator[psycopg.Connection[Any]]:
         """A session of a role in the copy's database."""
         state = json.loads(self.state_file.read_text())
         with psycopg.connect(
-            host=local_state.HOST,
+            host=HOST,
             port=state["databasePort"],
             dbname=DATABASE,
             user=role,
@@ -167,7 +168,7 @@ class Project:
 
 
 def _kill_session(leader: int) -> None:
-    """Kills a session and all its process groups: the engine gives each of its plugins one."""
+    """Kills a session and all its process groups: Pulumi gives each of its plugins one."""
     shown = subprocess.run(["ps", "-e", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
     for line in shown.splitlines():
         pid, session = line.split()
@@ -194,23 +195,23 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
         # Pulumi.yaml names the project's own environment: here it is the interpreter that runs already.
         (root / ".venv").symlink_to(sys.prefix)
         # The usual ports belong to the developer's own dev stack.
-        port = local_state.free_port()
-        ports = {"databasePort": port, "pgbouncerPort": local_state.free_port(besides=port)}
-        local_state.write_private(project.state_file, json.dumps(ports))
+        port = ports.free_port()
+        chosen = {"databasePort": port, "pgbouncerPort": ports.free_port([port])}
+        write_private(project.state_file, json.dumps(chosen))
         started = project.python(
-            "from ops.dev import servers, state; servers.start(state.prepare('dev'), engine='native')"
+            "from ops.dev import servers, state; servers.start(state.prepare('dev'), kind='native')"
         )
         assert started.status == 0, started.output
         yield project
     finally:
-        stopped = project.python("from ops.dev import servers; servers.stop(wipe=True)")
+        stopped = project.python("from ops.dev import servers, state; servers.stop(state.folder('dev'), wipe=True)")
         shutil.rmtree(root)
         assert stopped.status == 0, stopped.output
 
 
 @pytest.fixture(scope="session")
 def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home for Pulumi with the machine's plugins; skips where there is no engine (REQUIRE_ENGINE=1: a failure)."""
+    """A home for Pulumi with the machine's plugins; skips without a Pulumi CLI (REQUIRE_ENGINE=1: fails)."""
     if shutil.which("pulumi") is None:
         not_here("pulumi is not on PATH", "REQUIRE_ENGINE")
     home = tmp_path_factory.mktemp("pulumi-home")
@@ -221,7 +222,7 @@ def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def require_provider(name: str, pulumi_home: Path) -> None:
-    """Skips where the engine's plugin is not on this machine; with REQUIRE_ENGINE=1 that is a failure."""
+    """Skips where the provider's plugin is not on this machine; with REQUIRE_ENGINE=1 that is a failure."""
     if shutil.which(f"pulumi-resource-{name}") is None and not list(pulumi_home.glob(f"plugins/resource-{name}-*")):
         not_here(f"the {name} provider's plugin is not on this machine", "REQUIRE_ENGINE")
 

@@ -1,8 +1,8 @@
 # ruff: noqa: ARG002, N802 (the names and arguments are gRPC's)
-"""Doubles of providers for the real engine: gRPC servers that remember what they were told.
+"""Doubles of providers for the real Pulumi CLI: gRPC servers that remember what they were asked.
 
 What they prove: that the program, its order, its options, its secrets and its state hold together under the real
-engine. What they do not: that AWS or Cloudflare would accept an input, how long anything takes, what a change replaces.
+CLI. What they do not: that AWS or Cloudflare would accept an input, how long anything takes, what a change replaces.
 """
 
 import threading

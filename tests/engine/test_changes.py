@@ -1,4 +1,4 @@
-"""Changes to a stack that holds tables, under the real engine."""
+"""Changes to a stack that holds tables, under the real Pulumi CLI."""
 
 import json
 import secrets

@@ -6,18 +6,26 @@ from datetime import UTC, datetime
 
 import yaml
 
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import file_backend
 from tests.engine.conftest import Ended, Project
 
-AS_THE_TABLE_SAYS = "lambda stack: 0"
+PROGRAM = """
+import sys
+from ops.__main__ import print_error
+from ops.deploy import commands
+from ops.errors import ExitCode
+from settings.problems import OperatorError
+
+try:
+    sys.exit(commands.{command}("dev", lambda stack: ExitCode.OK))
+except OperatorError as error:
+    sys.exit(print_error(error))
+"""
 
 
 def run(project: Project, command: str) -> Ended:
     """`make <command>` of the dev stack in the copy, as in a job; verify has tests of its own."""
-    return project.python(
-        f"import sys; from ops.deploy import commands; sys.exit(commands.{command}('dev', {AS_THE_TABLE_SAYS}))",
-        environment={"CI": "true"},
-    )
+    return project.python(PROGRAM.format(command=command), environment={"CI": "true"})
 
 
 def test_a_deploy_then_a_change_by_hand_then_a_lock(project: Project) -> None:
@@ -38,13 +46,13 @@ def test_a_deploy_then_a_change_by_hand_then_a_lock(project: Project) -> None:
     assert drifted.status == 1, drifted.output
     assert "resources  DIFFER from what is declared" in drifted.output
 
-    locks = project.root / engine.STATE_FOLDER / ".pulumi/locks/organization/lightwave/dev"
+    locks = file_backend.folder("dev", project.root) / ".pulumi/locks/organization/lightwave/dev"
     locks.mkdir(parents=True, exist_ok=True)
     holder = {"pid": 42, "username": "ann", "hostname": "laptop", "timestamp": datetime.now(UTC).isoformat()}
     (locks / "0000.json").write_text(json.dumps(holder))
     locked = run(project, "deploy")
     assert locked.status == 2, locked.output
-    assert "The engine was not started" in locked.output
+    assert "Pulumi was not started: 1 of " in locked.output
     assert "another update of stack dev runs (process 42 on laptop since" in locked.output
 
 

@@ -11,8 +11,12 @@ from functools import partial
 import psycopg
 import pytest
 
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import file_backend
+from ops.deploy.adoption import adoption
+from ops.deploy.pulumi_cli import Pending, PulumiCli
+from ops.dev.recovery import drop_unrecorded
 from ops.plan import recorder, sql
+from settings.problems import OperatorError
 from tests.engine.catalog import snapshot
 from tests.engine.conftest import Ended, Project
 from tests.integration.conftest import running_platform
@@ -20,7 +24,7 @@ from tests.integration.conftest import running_platform
 
 def _killed_in_the_middle(project: Project, updating: Callable[..., Ended]) -> None:
     """Runs an update and kills it while it makes payload_user; the role is there then, and not recorded."""
-    state = project.root / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
+    state = file_backend.folder("dev", project.root) / ".pulumi" / "stacks" / "lightwave" / "dev.json"
 
     def under_way(output: str) -> bool:
         if "Role access-payload-login creating" not in output:
@@ -42,7 +46,7 @@ def _killed_in_the_middle(project: Project, updating: Callable[..., Ended]) -> N
 
 def test_up_after_a_kill_in_the_middle_of_it(project: Project) -> None:
     _killed_in_the_middle(project, project.make_up)
-    (lock,) = (project.root / engine.STATE_FOLDER).glob(".pulumi/locks/*/*/dev/*.json")
+    (lock,) = file_backend.folder("dev", project.root).glob(".pulumi/locks/*/*/dev/*.json")
     dead = lock.read_text()
     # A process that runs and is called pulumi: then the lock is left alone.
     pulumi = project.root / "pulumi"
@@ -58,37 +62,36 @@ def test_up_after_a_kill_in_the_middle_of_it(project: Project) -> None:
     assert "another update of stack dev runs" in refused.output
 
     lock.write_text(dead)
-    # The kill may come while the engine writes its state.
-    state = project.root / engine.STATE_FOLDER / ".pulumi" / "stacks" / "lightwave" / "dev.json"
+    # The kill may come while Pulumi writes its state.
+    state = file_backend.folder("dev", project.root) / ".pulumi" / "stacks" / "lightwave" / "dev.json"
     shutil.copyfile(state, state.with_name("dev.json.bak"))
     state.write_text(state.read_text()[:1000])
     state.with_name("dev.json.attrs").write_text("")
     again = project.make_up()
     assert again.status == 0, again.output
-    assert "the engine's state was cut off" in again.output
+    assert "the Pulumi state was cut off" in again.output
     assert "clearing the lock of a killed update" in again.output
     assert "dropped role payload_user" in again.output
 
 
 def test_a_killed_creation_is_adopted(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a protected stack is told to do, done."""
-    for name, value in {**engine.dev_environment(project.root), "PULUMI_HOME": str(project.home)}.items():
+    for name, value in {**file_backend.environment("dev", project.root), "PULUMI_HOME": str(project.home)}.items():
         monkeypatch.setenv(name, value)
-    found = engine.Engine(shutil.which("pulumi") or "", "dev", project.root)
+    found = PulumiCli(shutil.which("pulumi") or "", "dev", True, project.root)
     found.select()
     # One at a time, so that one is under way.
     update = partial(project.pulumi, "up", "--yes", "--skip-preview", "--stack", "dev", "--parallel", "1")
     _killed_in_the_middle(project, update)
-    found.select()  # mends what the kill cut off
+    found.select()  # repairs what the kill cut off
     assert project.pulumi("cancel", "--yes", "dev").status == 0
     pending = {(p.type.rpartition(":")[2], str(p.inputs["name"])) for p in found.pending() if "name" in p.inputs}
     assert pending == {("Role", "payload_user")}
     with project.connect() as admin:
         made = _made(admin)
 
-        advice = engine.adoption(found)
-        assert advice is not None
-        commands = [shlex.split(line) for line in advice.splitlines() if line.startswith("  pulumi")]
+        advice = adoption("dev", found.pending())
+        commands = [shlex.split(line) for line in advice.fix.splitlines() if line.startswith("  pulumi")]
         assert [command[1] for command in commands] == ["import", "refresh"]
         for command in commands:
             ended = project.pulumi(*command[1:], "--yes", "--skip-preview")
@@ -109,19 +112,19 @@ def _made(connection: psycopg.Connection) -> dict[tuple[str, str], int]:
 
 
 def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> None:
-    """The engine's part in it is only its state, so this runs where there is none too."""
+    """Pulumi's part in it is only its state, so this runs where there is no CLI too."""
     recording = recorder.record_stack("dev")
     with running_platform() as platform, platform.connect() as admin:
         admin.execute("CREATE ROLE payload_user; CREATE ROLE mine; CREATE SCHEMA payload; CREATE SCHEMA django")
         admin.execute("CREATE TABLE django.kept ()")
         before = snapshot(admin)
-        with pytest.raises(engine.EngineError, match="schema django is in the database and not in the engine's state"):
-            engine.drop_unrecorded(admin, recording, [], set())
+        with pytest.raises(OperatorError, match="schema django is in the database and not in the Pulumi state"):
+            drop_unrecorded(admin, recording, [], set())
         assert snapshot(admin) == before
 
         admin.execute("DROP TABLE django.kept")
         recorded = {r.urn for r in recording.resources if r.name == "access-payload-schema"}
-        dropped = engine.drop_unrecorded(admin, recording, [], recorded)
+        dropped = drop_unrecorded(admin, recording, [], recorded)
         assert dropped == ["schema django", "role payload_user"]
         # What the state knows, what is not ours, and what stands before the stack does.
         for name in ("payload", "extensions"):
@@ -129,8 +132,8 @@ def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> N
         assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'mine'").fetchone() is not None
 
         # A product that was taken out after its update was killed is known from the state alone.
-        pending = engine.Pending("creating", "urn:gone", "postgresql:index/role:Role", {"name": "mine"})
-        assert engine.drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
+        pending = Pending("creating", "urn:gone", "postgresql:index/role:Role", {"name": "mine"})
+        assert drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
 
         # The SQL does not build on what is there, whoever made it.
         with pytest.raises(sql.NotEmptyError, match='schema "payload" already exists'):

@@ -1,4 +1,4 @@
-"""Dev with a developer's own cluster switched on, by `make up`: the real engine, a real Kubernetes API server."""
+"""Dev with a developer's own cluster switched on, by `make up`: the real Pulumi CLI, a real Kubernetes API server."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.deploy import pulumi_cli as engine
+from ops.deploy import file_backend, install
 from tests.configs import ON_KIND
 from tests.engine.conftest import Project, project_copy, require_provider
 from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, quotas_in_force, running_api_server
@@ -56,7 +56,7 @@ def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, 
     unknown = project.make_up(environment={"KUBECONFIG": os.devnull})
     assert unknown.status == 2, unknown.output
     assert 'context "kind-lightwave" does not exist' in unknown.output
-    assert not (project.root / engine.STATE_FOLDER).exists()
+    assert not file_backend.folder("dev", project.root).exists()
 
     environment = kubeconfig(project, kubernetes)
     first = project.make_up(environment=environment)
@@ -76,19 +76,19 @@ def test_make_up_brings_up_the_cluster_too(pulumi_home: Path, project: Project, 
 
     again = project.make_up(environment=environment)
     assert again.status == 0, again.output
-    assert "The dev stack is up: no changes." in again.output
+    assert "Stack dev is up: no changes." in again.output
 
 
 def test_a_database_built_from_sql_has_no_cluster(tmp_path: Path) -> None:
-    """What the engine alone can do is refused where there is none, before anything is built."""
+    """What Pulumi alone can do is refused where there is none, before anything is built."""
     with project_copy(tmp_path) as project:
         project.configure(
             **(ON_KIND | {"kubernetes": {**ON_KIND["kubernetes"], "databaseHost": "host.docker.internal"}})
         )
-        without = {engine.SWITCH: "off"}
+        without = {install.SWITCH: "off"}
         refused = project.make_up(environment=without)
         assert refused.status == 2, refused.output
-        assert "the stack declares kubernetes, which takes a Pulumi engine; LIGHTWAVE_ENGINE=off" in refused.output
+        assert "the stack declares kubernetes, which takes the Pulumi CLI; LIGHTWAVE_PULUMI=off" in refused.output
         with project.connect() as admin:
             assert admin.execute("SELECT FROM pg_roles WHERE rolname = 'payload_user'").fetchone() is None
 
@@ -97,5 +97,5 @@ def test_a_database_built_from_sql_has_no_cluster(tmp_path: Path) -> None:
         project.configure(kubernetes={**ON_KIND["kubernetes"], "databaseHost": "host.docker.internal"})
         refused = project.make_up(environment=without)
         assert refused.status == 2, refused.output
-        assert "takes a Pulumi engine; this database was built from SQL" in refused.output
+        assert "takes the Pulumi CLI; this database was built from SQL" in refused.output
         assert "make down WIPE=1" in refused.output

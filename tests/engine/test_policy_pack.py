@@ -1,4 +1,4 @@
-"""The policy pack under the real engine: it says there what it says over the offline plan."""
+"""The policy pack under the real Pulumi CLI: it reports there what it reports over the offline plan."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The whole prod program on the real engine: real PostgreSQL over verified TLS, a real Kubernetes API server, real
+"""The whole prod program on the real Pulumi CLI: real PostgreSQL over verified TLS, a real Kubernetes API server, real
 providers for both and for random; doubles for AWS and Cloudflare (`doubles.py` says what they do not prove).
 
 The tests share one stack and run in the order in which they stand.
@@ -24,9 +24,10 @@ from psycopg import sql
 from pydantic import SecretStr
 
 import settings
-from ops.deploy import pulumi_cli as engine
-from ops.dev import servers as services
+from ops.deploy import file_backend
+from ops.dev import servers
 from ops.dev import state as local_state
+from ops.dev.model import Running
 from ops.verify.matrix import matrix
 from ops.verify.report import Endpoint, read_only
 from ops.verify.report import connect as connect_verified
@@ -112,7 +113,7 @@ def _without_ciphertext(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "ciphertext"}
 
 
-def aws_double(running: services.Running, kubernetes: ApiServer) -> Double:
+def aws_double(running: Running, kubernetes: ApiServer) -> Double:
     """AWS: the instance that it makes is the local server, with the master password that it is told."""
 
     def instance(inputs: Any) -> dict[str, Any]:
@@ -155,8 +156,10 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
     with ExitStack() as stack:
         kubernetes = stack.enter_context(running_api_server())
         project = stack.enter_context(project_copy(pulumi_home))
-        running = services.start(
-            local_state.prepare("dev", project.root / ".local"), project.root / ".local", engine="native"
+        running = servers.start(
+            local_state.prepare("dev", project.root / ".local" / "dev"),
+            project.root / ".local" / "dev",
+            kind="native",
         )
         ca = tls.authority(project.root / "tls")
         shutil.copy(ca.certificate, project.root / "rds-ca.pem")
@@ -238,7 +241,7 @@ def test_a_killed_update_goes_on(prod: Prod) -> None:
     prod.cloudflare.hold.pop(kind).set()
     assert prod.cloudflare.reached.is_set(), ended.output
     assert ended.status != 0
-    engine.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
+    file_backend.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
     ended = prod.up()
@@ -313,7 +316,7 @@ def test_no_secret_is_anywhere(prod: Prod) -> None:
     for path in (prod.project.root / "states").rglob("*"):
         if path.is_file():
             places[path.name] = path.read_text(errors="replace")
-    logs = (prod.project.root / ".local/servers/postgresql.log", prod.kubernetes.directory / "apiserver.log")
+    logs = (prod.project.root / ".local/dev/servers/postgresql.log", prod.kubernetes.directory / "apiserver.log")
     for log in logs:
         places[log.name] = log.read_text(errors="replace")
         assert places[log.name]

@@ -1,7 +1,6 @@
 """Real servers for the integration tests: PostgreSQL 15 and PgBouncer, as `make up` starts them without containers."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from ops.dev import servers as services
+from ops.dev import packages, ports, servers
 from ops.dev import state as local_state
+from ops.dev.files import write_private
+from ops.dev.model import Running
+from ops.dev.postgresql import SUPERUSER
 from settings import ADMIN, DATABASE, LocalState, Settings
 from tests.required import not_here
 
@@ -26,7 +28,7 @@ class Platform:
     state: LocalState
     directory: Path
     """Its state folder, in place of `.local`."""
-    running: services.Running
+    running: Running
 
     def connect(
         self, role: str = ADMIN, *, pooled: bool = False, database: str = DATABASE, **options: Any
@@ -51,21 +53,21 @@ class Platform:
         return superuser(self.running, database)
 
 
-def superuser(running: services.Running, database: str = DATABASE) -> psycopg.Connection:
+def superuser(running: Running, database: str = DATABASE) -> psycopg.Connection:
     """The bootstrap superuser of a native server, through its socket."""
     assert running.socket_directory is not None
     return psycopg.connect(
         host=str(running.socket_directory),
         port=running.database_port,
         dbname=database,
-        user=services.SUPERUSER,
+        user=SUPERUSER,
         autocommit=True,
     )
 
 
 def require_binaries() -> None:
     """Skips where the servers' binaries are missing; with REQUIRE_SERVERS=1 that is a failure."""
-    if services.find_binaries() is None:
+    if packages.find() is None:
         not_here("PostgreSQL 15 and PgBouncer are not on this machine", "REQUIRE_SERVERS")
 
 
@@ -75,14 +77,13 @@ def state_folder() -> Iterator[Path]:
     # pytest's own folders are closed to the user who runs the servers when the tests run as root.
     directory = Path(tempfile.mkdtemp(prefix="lightwave-")).resolve()
     # The usual ports belong to the developer's own dev stack, and to the test process next door.
-    database_port = local_state.free_port()
-    ports = {"databasePort": database_port, "pgbouncerPort": local_state.free_port(besides=database_port)}
+    database_port = ports.free_port()
+    chosen = {"databasePort": database_port, "pgbouncerPort": ports.free_port([database_port])}
     try:
-        local_state.write_private(directory / "state.json", json.dumps(ports))
+        write_private(directory / "state.json", json.dumps(chosen))
         yield directory
     finally:
-        services.stop(directory, wipe=True)
-        shutil.rmtree(directory)
+        servers.stop(directory, wipe=True)
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def running_platform() -> Iterator[Platform]:
     with state_folder() as directory:
         settings = local_state.prepare("dev", directory)
         assert settings.local is not None
-        running = services.start(settings, directory, engine="native")
+        running = servers.start(settings, directory, kind="native")
         yield Platform(settings=settings, state=settings.local, directory=directory, running=running)
 
 

@@ -15,11 +15,10 @@ import pytest
 
 import settings
 from components.pgbouncer.ini import PgBouncerIni
-from ops.dev import state as local_state
-from ops.dev.state import HOST
+from ops.dev import ports
 from ops.plan import manifests
 from ops.plan.recorder import record_stack
-from settings import DATABASE
+from settings import DATABASE, HOST
 
 _START_SECONDS = 10
 
@@ -95,7 +94,7 @@ def running_pooler(ini: PgBouncerIni, pgbouncer: Path, folder: Path, passwords: 
         )
     try:
         deadline = time.monotonic() + _START_SECONDS
-        while local_state.port_is_free(ini.listen_port):
+        while ports.port_is_free(ini.listen_port):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)

@@ -11,9 +11,12 @@ import psycopg
 import pytest
 
 from components.pgbouncer.ini import auth_file
-from ops.dev import servers as services
+from ops.dev import packages, ports, servers
 from ops.dev import state as local_state
-from settings import ADMIN, DATABASE, STATS_USER
+from ops.dev.files import write_private
+from ops.dev.model import ServersError
+from ops.dev.postgresql import SUPERUSER
+from settings import ADMIN, DATABASE, HOST, STATS_USER
 from tests.configs import ON_KIND
 from tests.integration import tls
 from tests.integration.built import built_platform
@@ -66,7 +69,7 @@ def pods_network(port: int) -> Iterator[int]:
             for ends in ((client, server), (server, client)):
                 threading.Thread(target=pump, args=ends, daemon=True).start()
 
-    with socket.create_server((local_state.HOST, 0)) as listener:
+    with socket.create_server((HOST, 0)) as listener:
         threading.Thread(target=accept, daemon=True).start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
@@ -89,7 +92,7 @@ def cluster() -> Iterator[Cluster]:
     with built_platform({f"lightwave:{name}": value for name, value in SECTIONS.items()}) as platform:
         port = platform.running.database_port
         assert not listens(ADDRESS, port)
-        switched_on = services.start(platform.settings, platform.directory, engine="native")
+        switched_on = servers.start(platform.settings, platform.directory, kind="native")
         assert "PostgreSQL stopped: its configuration changed" in switched_on.actions
         with pods_network(port) as seen_by_pods:
             yield Cluster(platform=replace(platform, running=switched_on), seen_by_pods=seen_by_pods)
@@ -102,9 +105,7 @@ def test_products_come_in_from_the_cluster(cluster: Cluster) -> None:
             assert seen.fetchone() == (ADDRESS, ADDRESS, product.login_role)
 
 
-@pytest.mark.parametrize(
-    ("role", "database"), [(ADMIN, DATABASE), (services.SUPERUSER, DATABASE), ("payload_user", "postgres")]
-)
+@pytest.mark.parametrize(("role", "database"), [(ADMIN, DATABASE), (SUPERUSER, DATABASE), ("payload_user", "postgres")])
 def test_nobody_else_does(cluster: Cluster, role: str, database: str) -> None:
     with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf"):
         cluster.connect(role, database).close()
@@ -116,13 +117,13 @@ def test_this_machine_comes_in_as_before(cluster: Cluster) -> None:
 
 
 def test_a_second_start_changes_nothing(cluster: Cluster) -> None:
-    again = services.start(cluster.platform.settings, cluster.platform.directory, engine="native")
+    again = servers.start(cluster.platform.settings, cluster.platform.directory, kind="native")
     assert again.actions == ()
 
 
 def test_the_clusters_pooler_serves_every_product(cluster: Cluster) -> None:
     """The ini that dev renders into its ConfigMap; only where it listens and reads the auth file is this machine's."""
-    platform, binaries = cluster.platform, services.find_binaries()
+    platform, binaries = cluster.platform, packages.find()
     assert binaries is not None
     assert platform.running.socket_directory is not None
     folder = platform.running.socket_directory / "cluster-pooler"
@@ -131,7 +132,7 @@ def test_the_clusters_pooler_serves_every_product(cluster: Cluster) -> None:
     os.chown(folder, owner.st_uid, owner.st_gid)
     users = folder / "userlist.txt"
     verifiers = {role: verifier.get_secret_value() for role, verifier in platform.state.scram_verifiers.items()}
-    local_state.write_private(users, auth_file(verifiers))
+    write_private(users, auth_file(verifiers))
     os.chown(users, owner.st_uid, owner.st_gid)
 
     declared = declared_ini("dev", **SECTIONS)
@@ -140,8 +141,8 @@ def test_the_clusters_pooler_serves_every_product(cluster: Cluster) -> None:
         declared,
         version=min(binaries.pgbouncer_version, declared.version),
         server_port=platform.running.database_port,  # 5432 in the offline plan
-        listen_address=local_state.HOST,
-        listen_port=local_state.free_port(),
+        listen_address=HOST,
+        listen_port=ports.free_port(),
         auth_file_path=str(users),
     )
     passwords = {role: password.get_secret_value() for role, password in platform.state.passwords.items()}
@@ -158,10 +159,10 @@ def test_the_clusters_pooler_serves_every_product(cluster: Cluster) -> None:
 def test_switched_off_again_it_listens_on_loopback_alone(cluster: Cluster) -> None:
     """Last: the fixture's database is the others' too."""
     off = local_state.prepare("dev", cluster.platform.directory)
-    stopped = services.start(off, cluster.platform.directory, engine="native")
+    stopped = servers.start(off, cluster.platform.directory, kind="native")
     assert "PostgreSQL stopped: its configuration changed" in stopped.actions
     assert not listens(ADDRESS, stopped.database_port)
-    assert listens(local_state.HOST, stopped.database_port)
+    assert listens(HOST, stopped.database_port)
 
 
 def test_an_address_of_another_machine_is_refused(cluster: Cluster) -> None:
@@ -170,5 +171,5 @@ def test_an_address_of_another_machine_is_refused(cluster: Cluster) -> None:
     # TEST-NET-1 of RFC 5737: nobody's.
     elsewhere = kubernetes.model_copy(update={"database_host": "192.0.2.1"})
     told = cluster.platform.settings.model_copy(update={"kubernetes": elsewhere})
-    with pytest.raises(services.ServicesError, match=r"can not listen on kubernetes\.databaseHost 192\.0\.2\.1"):
-        services.start(told, cluster.platform.directory, engine="native")
+    with pytest.raises(ServersError, match=r"cannot listen on kubernetes\.databaseHost 192\.0\.2\.1"):
+        servers.start(told, cluster.platform.directory, kind="native")

@@ -28,8 +28,9 @@ from psycopg.conninfo import make_conninfo
 from components.pgbouncer.ini import ClientTls, PgBouncerIni, ServerTls, auth_file
 from components.secrets.scram import scram_verifier
 from components.services.env import Server, ServiceEnvArgs, service_env
-from ops.dev import servers as services
-from ops.dev import state as local_state
+from ops.dev import packages, ports
+from ops.dev.files import write_private
+from ops.dev.postgresql import SUPERUSER
 from settings import ADMIN, DATABASE, STATS_USER
 from tests.configs import WITH_CLIENT_TLS
 from tests.integration import tls
@@ -86,7 +87,7 @@ class Site:
     """A database with every product's schema and role, and what PgBouncer needs to stand before it."""
 
     platform: Platform
-    binaries: services.Binaries
+    binaries: packages.Binaries
     folder: Path
     """Of who runs the servers."""
     authority: tls.Authority
@@ -103,8 +104,8 @@ class Site:
             "version": min(self.binaries.pgbouncer_version, ini.version),
             "server_host": HOST,
             "server_port": self.platform.running.database_port,
-            "listen_address": local_state.HOST,
-            "listen_port": local_state.free_port(),
+            "listen_address": HOST,
+            "listen_port": ports.free_port(),
             "auth_file_path": str(self.folder / "userlist.txt"),
             "server_tls": ini.server_tls and replace(ini.server_tls, ca_path=str(self.authority.certificate)),
             "client_tls": ini.client_tls
@@ -135,7 +136,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    binaries = services.find_binaries()
+    binaries = packages.find()
     with built_platform() as platform:
         assert binaries is not None
         assert platform.running.socket_directory is not None
@@ -158,7 +159,7 @@ def site() -> Iterator[Site]:
             _require_tls(connection)
         verifiers |= {role: platform.state.scram_verifiers[role].get_secret_value() for role in ROLES}
         users = folder / "userlist.txt"
-        local_state.write_private(users, auth_file(verifiers))
+        write_private(users, auth_file(verifiers))
         os.chown(users, owner.st_uid, owner.st_gid)
         passwords = {role: secret.get_secret_value() for role, secret in platform.state.passwords.items()}
         yield Site(
@@ -245,7 +246,7 @@ def test_who_knows_no_password_is_refused(pooler: Pooler) -> None:
     assert "authentication failed" in pooler.refusal("payload_user", password=pooler.passwords["django_user"])
 
 
-@pytest.mark.parametrize("role", ["nobody", ADMIN, services.SUPERUSER])
+@pytest.mark.parametrize("role", ["nobody", ADMIN, SUPERUSER])
 def test_who_is_not_in_the_auth_file_is_refused(pooler: Pooler, role: str) -> None:
     assert "authentication failed" in pooler.refusal(role)
 

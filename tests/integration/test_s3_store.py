@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ops.dev import containers
 from ops.dev import env as env_files
-from ops.dev import servers as services
 from ops.dev import state as local_state
-from ops.dev.state import HOST
+from ops.dev.model import LocalStack
+from settings import HOST
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,12 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         pytest.skip("versitygw or curl is not on PATH")
     folder = tmp_path_factory.mktemp("s3")
     told = local_state.prepare("dev", folder)
-    assert told.local is not None
-    services._Compose(folder)._extras(told.local)
-    extras = services.extras(folder)
+    containers.generate(LocalStack.of(told, folder))
+    extras = containers.extras(folder)
     assert extras is not None
     entries = env_files.for_local(told, told.products["payload"], extras)
 
-    declared = yaml.safe_load(services.COMPOSE_FILE.read_text())["services"]["s3"]
+    declared = yaml.safe_load(containers.COMPOSE_FILE.read_text())["services"]["s3"]
     shell, flag, command = declared["entrypoint"]
     port = str(extras.store.endpoint).rpartition(":")[2]
     command = command.replace("$$", "$").replace(" :9000 ", f" {HOST}:{port} ").replace("/data", str(folder / "data"))

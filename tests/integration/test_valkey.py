@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from components.kubernetes.valkey import METRICS_USER, users_acl, valkey_conf
-from ops.dev import state as local_state
+from ops.dev import ports
+from settings import HOST
 from tests.required import not_here
 
 # The same in every test process: they are part of the names of tests.
@@ -74,12 +75,12 @@ def binaries() -> tuple[str, str]:
 def running(directory: Path) -> Iterator[Server]:
     """A server on what is in the directory; whatever is running is killed afterwards."""
     program, cli = binaries()
-    port = local_state.free_port()
+    port = ports.free_port()
     (directory / "users.acl").write_text(users_acl(user="django", password=PASSWORD, metrics_password=METRICS_PASSWORD))
     (directory / "valkey.conf").write_text(
         valkey_conf(
             max_memory_mib=MAX_MEMORY_MIB,
-            bind=local_state.HOST,
+            bind=HOST,
             port=port,
             directory=str(directory),
             acl_path=str(directory / "users.acl"),
@@ -212,7 +213,7 @@ def test_the_probes_tell_an_error_from_an_answer(server: Server) -> None:
 
     assert (status("-e"), status()) == (0, 0)
     assert (status("-e", password="wrong"), status(password="wrong")) == (1, 0)
-    silent = Server(server.cli, local_state.free_port(), server.directory, server.process)
+    silent = Server(server.cli, ports.free_port(), server.directory, server.process)
     assert silent.run("ping").returncode == 1
 
 

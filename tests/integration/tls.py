@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from ops.dev import servers as services
+from ops.dev.model import Running
 from tests.integration.conftest import superuser
 
 _KEY = ("-newkey", "rsa:2048", "-nodes")
@@ -59,13 +59,13 @@ def authority(folder: Path) -> Authority:
     return made
 
 
-def owner_of(running: services.Running) -> os.stat_result:
+def owner_of(running: Running) -> os.stat_result:
     """Whose a native server's files are: who runs it."""
     assert running.socket_directory is not None
     return running.socket_directory.stat()
 
 
-def serve_tls(running: services.Running, leaf: Leaf | None) -> None:
+def serve_tls(running: Running, leaf: Leaf | None) -> None:
     """Makes a native server show this certificate to new connections; None: it speaks plaintext alone."""
     wanted = {"ssl": "on" if leaf else "off"}
     if leaf:
@@ -81,7 +81,7 @@ def serve_tls(running: services.Running, leaf: Leaf | None) -> None:
         time.sleep(0.02)
 
 
-def _shown(running: services.Running, settings: Iterable[str]) -> dict[str, str]:
+def _shown(running: Running, settings: Iterable[str]) -> dict[str, str]:
     """The settings as a new connection finds them: a reload does not take effect at once."""
     with closing(superuser(running)) as connection:
         return dict(connection.execute("SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [list(settings)]))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ops.dev import state as local_state
+from ops.dev import ports
 from ops.plan.manifests import manifests
 from ops.plan.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
@@ -154,8 +154,8 @@ def running_api_server() -> Iterator[ApiServer]:
         not_here(missing, "REQUIRE_KUBERNETES")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lightwave-kubernetes-")))
-        client = local_state.free_port()
-        peer, port = local_state.free_port(besides=client), local_state.free_port(besides=client)
+        client = ports.free_port()
+        peer, port = ports.free_port([client]), ports.free_port([client])
         stack.enter_context(
             _process(
                 directory / "etcd.log",

@@ -127,7 +127,7 @@ def check_words(error: SettingsError) -> None:
     assert count
     assert int(count[1]) * 2 == len(lines)
     for said, cure in zip(lines[::2], lines[1::2], strict=True):
-        assert re.fullmatch(r"  (lightwave:\S.*|\.local/state\.json: local.*): .+; allowed: .+", said)
+        assert re.fullmatch(r"  (lightwave:\S.*|\.local/dev/state\.json: local.*): .+; allowed: .+", said)
         assert re.fullmatch(
             r"      mend it: (pulumi config (set|rm) |\$\{EDITOR:-vi\} Pulumi\.|make (up|down)).*", cure
         )

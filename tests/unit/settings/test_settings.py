@@ -56,6 +56,53 @@ def problems(stack: str, changes: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return found
 
 
+@pytest.mark.parametrize(("stack", "is_local"), [("dev", True), ("alice", True), ("prod", False)])
+def test_the_database_decides_whether_a_stack_is_local(stack: str, is_local: bool) -> None:
+    loaded = load(stack, full_config("dev" if is_local else "prod"))
+    assert loaded.is_local is is_local
+    assert (loaded.production is None) is is_local
+    assert (loaded.local is not None) is is_local
+
+
+def test_production_is_what_a_stack_on_rds_always_has() -> None:
+    loaded = load("prod", full_config("prod"))
+    production = loaded.production
+    assert production
+    sections = (production.rds, production.aws, production.kubernetes, production.media)
+    assert sections == (loaded.database, loaded.aws, loaded.kubernetes, loaded.media)
+
+
+@pytest.mark.parametrize(
+    ("stack", "changes", "stats", "secrets"),
+    [
+        ("dev", {}, (), ("PAYLOAD_SECRET", "DJANGO_SECRET_KEY")),
+        ("prod", {}, (settings.STATS_USER,), ("PAYLOAD_SECRET", "DJANGO_SECRET_KEY", *settings.VALKEY_SECRETS)),
+        ("dev", {"products": {"a": {}}}, (), ()),
+    ],
+)
+def test_the_secrets_that_a_stack_generates(
+    stack: str, changes: dict[str, Any], stats: tuple[str, ...], secrets: tuple[str, ...]
+) -> None:
+    config = full_config(stack)
+    for path, value in changes.items():
+        put(config, path, value)
+    products = tuple(config["lightwave:products"])
+    loaded = settings.load(stack, config, local=local_state(products))
+    assert loaded.login_roles == (*(f"{name}_user" for name in products), *stats)
+    assert loaded.application_secrets == secrets
+
+
+def test_warnings_name_readers_and_unenforced_policies() -> None:
+    assert load("dev", full_config("dev")).warnings() == ()
+    config = full_config("prod")
+    put(config, "products.payload.readers", ["django", "createos"])
+    readers, policies = load("prod", config).warnings()
+    assert readers == "django, createos can read every table of payload, users' hashes too"
+    assert "pulumi config set --stack prod --path lightwave:kubernetes.networkPolicyEnforced true" in policies
+    put(config, "kubernetes.networkPolicyEnforced", True)
+    assert load("prod", config).warnings() == (readers,)
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_both_stacks_are_valid(stack: str) -> None:
     loaded = load(stack, full_config(stack))
@@ -403,10 +450,10 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", json.dumps(secret_keys))
         set_all_config({}, [])
         root = tmp_path / "project"
-        (root / ".local").mkdir(parents=True)
+        (root / ".local" / "dev").mkdir(parents=True)
         for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
             (root / name).write_text((settings.ROOT / name).read_text())
-        (root / settings.LOCAL_STATE).write_text(json.dumps(local_state()) if state is None else state)
+        (root / ".local" / "dev" / "state.json").write_text(json.dumps(local_state()) if state is None else state)
         monkeypatch.setattr(settings, "ROOT", root)
 
     return given
@@ -459,8 +506,24 @@ def test_no_value_of_a_section_with_secrets_is_repeated(engine: Any) -> None:
 @pytest.mark.parametrize("state", ["", "{", "[]", '{"databasePort": "x"}', "\x00", "[" * 100_000])
 def test_a_broken_local_state_is_refused_with_words(engine: Any, state: str) -> None:
     engine(as_strings(full_config("dev")), state=state)
-    with pytest.raises(SettingsError, match=r"\.local/state\.json: local.*\n      mend it: make "):
+    with pytest.raises(SettingsError, match=r"\.local/dev/state\.json: local.*\n      mend it: make "):
         settings.from_engine("dev")
+
+
+def test_the_state_of_another_local_stack_is_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml"):
+        (tmp_path / name.replace("dev", "alice")).write_text((settings.ROOT / name).read_text())
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    file = settings.state_file("alice")
+    assert file == tmp_path / ".local" / "alice" / "state.json"
+    with pytest.raises(SettingsError, match=r"  \.local/alice/state\.json: local: .*\n.*: make up STACK=alice$"):
+        settings.of_stack("alice")
+    file.parent.mkdir(parents=True)
+    file.write_text("[]")
+    with pytest.raises(SettingsError, match=r": make down STACK=alice WIPE=1 && make up STACK=alice$"):
+        settings.of_stack("alice")
+    file.write_text(json.dumps(local_state()))
+    assert settings.of_stack("alice").local == load("alice", settings.stack_config("alice")).local
 
 
 def test_without_local_state_it_says_make_up() -> None:

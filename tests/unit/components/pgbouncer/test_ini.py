@@ -4,9 +4,12 @@ import configparser
 import re
 
 import pytest
+import yaml
 
-from components.pgbouncer.ini import ClientTls, PgBouncerIni, ServerTls, auth_file
-from settings import DATABASE, STATS_USER, PoolSettings, Product
+import settings as config
+from components.pgbouncer.ini import CONTAINER_VERSION, ClientTls, PgBouncerIni, ServerTls, auth_file
+from settings import DATABASE, STATS_USER, PoolSettings, Product, Settings
+from tests.unit.conftest import full_config, local_state
 
 PRODUCTS = (
     Product(name="payload", schema="payload", pool=PoolSettings(size=15, reserve=5)),
@@ -164,3 +167,50 @@ def test_the_auth_file_holds_verifiers_in_order() -> None:
 def test_the_auth_file_takes_nothing_else(verifiers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"verifier"):
         auth_file(verifiers)
+
+
+# --- a local stack's --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local() -> Settings:
+    return config.load("dev", full_config("dev"), local={**local_state(), "databasePort": 5433, "pgbouncerPort": 6433})
+
+
+def test_on_this_machine_it_uses_loopback_and_the_state_files_ports(local: Settings) -> None:
+    text = PgBouncerIni.for_local(local, auth_file_path="/u", log_path="/l", pid_path="/p", version=(1, 18)).render()
+    ini = parsed(text)
+    server = pairs(ini["databases"][DATABASE])
+    assert (server["host"], server["port"]) == ("127.0.0.1", "5433")
+    listens = ini["pgbouncer"]
+    assert (listens["listen_addr"], listens["listen_port"]) == ("127.0.0.1", "6433")
+    assert (listens["auth_file"], listens["logfile"], listens["pidfile"]) == ("/u", "/l", "/p")
+    assert listens["server_tls_sslmode"] == "disable"
+    assert listens["max_client_conn"] == str(local.pgbouncer.max_client_connections)
+    assert list(ini["users"]) == [product.login_role for product in local.products.values()]
+    assert "client_idle_timeout" not in listens
+
+
+def test_in_a_container_it_uses_the_usual_ports_and_the_compose_files_names(local: Settings) -> None:
+    ini = parsed(PgBouncerIni.for_local(local, auth_file_path="/u", in_container=True).render())
+    compose = yaml.safe_load((config.ROOT / "local/compose.yaml").read_text())["services"]
+    server = pairs(ini["databases"][DATABASE])
+    assert server["host"] in compose
+    for name, port in (("postgres", server["port"]), ("pgbouncer", ini["pgbouncer"]["listen_port"])):
+        (published,) = compose[name]["ports"]
+        assert published.endswith(f":{port}")
+    assert "client_idle_timeout" in ini["pgbouncer"]
+
+
+def test_the_containers_version_is_the_compose_files() -> None:
+    compose = yaml.safe_load((config.ROOT / "local/compose.yaml").read_text())
+    found = re.search(r":v(\d+)\.(\d+)\.", compose["services"]["pgbouncer"]["image"])
+    assert found
+    assert tuple(map(int, found.groups())) == CONTAINER_VERSION
+
+
+def test_a_stack_on_rds_has_no_local_one() -> None:
+    with config.offline():
+        prod = config.load("prod", full_config("prod"))
+    with pytest.raises(ValueError, match="stack prod has no local PgBouncer"):
+        PgBouncerIni.for_local(prod, auth_file_path="/u")

@@ -64,7 +64,8 @@ def _random(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"result": recorder.secret(f"generated-{inputs['keepers']['rotation']}")}
 
     def salt(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"base64": recorder.secret(base64.b64encode(f"salt-{inputs['keepers']['rotation']}".encode()).decode())}
+        text = f"salt-of-rotation-{inputs['keepers']['rotation']}"
+        return {"base64": recorder.secret(base64.b64encode(text.encode()).decode())}
 
     monkeypatch.setattr(recorder, "COMPUTED", {PASSWORD_TYPE: password, SALT_TYPE: salt})
 
@@ -90,7 +91,7 @@ def test_passwords_verifiers_and_secrets_come_out_secret() -> None:
     recorded = recording()
     told = outputs(recorded)
     assert told["passwords"] == dict.fromkeys(["lightwave_admin", *ROLES], "generated-0")
-    assert told["verifiers"] == dict.fromkeys(ROLES, scram_verifier("generated-0", b"salt-0"))
+    assert told["verifiers"] == dict.fromkeys(ROLES, scram_verifier("generated-0", b"salt-of-rotation-0"))
     assert told["application"] == dict.fromkeys(APPLICATION, "generated-0")
     assert set(told) == set(GeneratedSecrets.__annotations__)
 
@@ -121,8 +122,8 @@ def test_a_rotation_replaces_that_secret_alone(rotated: str) -> None:
 
 def test_a_rotated_roles_verifier_is_of_its_new_password_and_salt() -> None:
     told = outputs(recording(rotations={"payload_user": 3}))["verifiers"]
-    assert told["payload_user"] == scram_verifier("generated-3", b"salt-3")
-    assert told["django_user"] == scram_verifier("generated-0", b"salt-0")
+    assert told["payload_user"] == scram_verifier("generated-3", b"salt-of-rotation-3")
+    assert told["django_user"] == scram_verifier("generated-0", b"salt-of-rotation-0")
 
 
 def test_given_values_are_taken_and_nothing_is_generated() -> None:

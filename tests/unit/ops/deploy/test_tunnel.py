@@ -14,6 +14,8 @@ import pytest
 
 import settings
 from ops.deploy import tunnel
+from ops.errors import ExitCode, FailedError, UnreachableError
+from settings.problems import OperatorError
 
 TARGET = "i-0123456789abcdef0"
 HOST = "lightwave-platform.abc.eu-central-1.rds.amazonaws.com"
@@ -24,6 +26,7 @@ CONFIG = {"lightwave:aws": {"accountId": "123456789012", "region": "eu-central-1
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The AWS CLI and the plugin, as programs on PATH that write down their arguments. Each answer is a file."""
     (tmp_path / "answer").write_text(json.dumps({"Address": HOST, "Port": 5432}))
+    (tmp_path / "session").write_text("7")
     aws = tmp_path / "aws"
     aws.write_text(
         f"#!{sys.executable}\n"
@@ -32,7 +35,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "with (folder / 'calls').open('a') as calls:\n"
         "    print(json.dumps(sys.argv[1:]), file=calls)\n"
         "if sys.argv[1] == 'ssm':\n"
-        "    sys.exit(7)\n"
+        "    sys.exit(int((folder / 'session').read_text()))\n"
         "if (folder / 'error').exists():\n"
         "    sys.exit((folder / 'error').read_text())\n"
         "print((folder / 'answer').read_text())\n"
@@ -69,7 +72,8 @@ def calls(tools: Path) -> list[list[str]]:
 
 @pytest.mark.usefixtures("prod")
 def test_it_asks_for_the_endpoint_and_holds_the_session(tools: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert tunnel.open_tunnel("prod", TARGET) == 7  # the session's own status
+    with pytest.raises(FailedError, match=f"the session through {TARGET} ended with exit status 7"):
+        tunnel.open_tunnel("prod", TARGET)
     describe, session = calls(tools)
     assert describe == [
         *("rds", "describe-db-instances", "--region", "eu-central-1"),
@@ -85,11 +89,17 @@ def test_it_asks_for_the_endpoint_and_holds_the_session(tools: Path, capfd: pyte
         "portNumber": ["5432"],
         "localPortNumber": [str(tunnel.LOCAL_PORT)],
     }
-    told = capfd.readouterr().out.splitlines()
-    assert [line.strip() for line in told if "pulumi" in line] == [
+    printed = capfd.readouterr().out.splitlines()
+    assert [line.strip() for line in printed if "pulumi" in line] == [
         *tunnel.config_commands("prod"),
         tunnel.removal_command("prod"),
     ]
+
+
+@pytest.mark.usefixtures("prod")
+def test_a_session_that_ends_in_order_is_ok(tools: Path) -> None:
+    (tools / "session").write_text("0")
+    assert tunnel.open_tunnel("prod", TARGET) == ExitCode.OK
 
 
 def test_the_config_commands_give_a_config_that_settings_take() -> None:
@@ -100,66 +110,65 @@ def test_the_config_commands_give_a_config_that_settings_take() -> None:
     endpoint = {command[6].rpartition(".")[2]: command[7] for command in commands}
     assert {command[6].rpartition(".")[0] for command in commands} == {"lightwave:database.adminEndpoint"}
     assert endpoint == {"host": "127.0.0.1", "port": str(tunnel.LOCAL_PORT), "sslMode": "verify-ca"}
-    told = settings.AdminEndpointSettings.model_validate({**endpoint, "port": int(endpoint["port"])})
-    assert told.ssl_mode == "verify-ca"  # a port forward has another host name than the certificate
+    parsed = settings.AdminEndpointSettings.model_validate({**endpoint, "port": int(endpoint["port"])})
+    assert parsed.ssl_mode == "verify-ca"  # a port forward has another host name than the certificate
 
 
 @pytest.mark.usefixtures("prod")
-def test_everything_that_is_missing_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_that_is_missing_is_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with socket.create_server(("127.0.0.1", tunnel.LOCAL_PORT)), pytest.raises(tunnel.TunnelError) as refused:
+    with socket.create_server(("127.0.0.1", tunnel.LOCAL_PORT)), pytest.raises(OperatorError) as refused:
         tunnel.open_tunnel("prod", "")
-    lines = str(refused.value).splitlines()
-    assert lines[0] == "stack prod: no tunnel"
-    assert [line.split(";")[0].strip() for line in lines[1:]] == [
+    problems = refused.value.problems
+    assert [problem.what for problem in problems] == [
         "aws is not on PATH",
         "session-manager-plugin is not on PATH",
         "TARGET is missing",
-        f"port {tunnel.LOCAL_PORT} is taken, by another tunnel perhaps",
+        f"port {tunnel.LOCAL_PORT} is taken",
     ]
-    assert all("; " in line for line in lines[1:])  # each with its cure
-    assert "make tunnel STACK=prod TARGET=i-" in lines[3]
+    assert all(problem.fix for problem in problems)
+    assert "make tunnel STACK=prod TARGET=i-" in problems[2].fix
 
 
 @pytest.mark.parametrize("target", ["i-123", "mi-0123456789abcdef0", "i-0123456789ABCDEF0", f"{TARGET};true", "node"])
-def test_a_target_that_is_no_instance_is_refused(tools: Path, target: str) -> None:
+def test_a_target_that_is_not_an_instance_is_refused(tools: Path, target: str) -> None:
     (problem,) = tunnel.missing("prod", "eu-central-1", target)
-    assert "no instance id" in problem
-    assert "describe-instance-information --region eu-central-1" in problem
+    assert "not an instance id" in problem.what
+    assert "describe-instance-information --region eu-central-1" in problem.fix
     assert calls(tools) == []
 
 
 @pytest.mark.parametrize("target", [TARGET, "i-0123abcd"])
 def test_nothing_is_missing(tools: Path, target: str) -> None:
-    assert tunnel.missing("prod", "eu-central-1", target) == []
+    assert list(tunnel.missing("prod", "eu-central-1", target)) == []
     assert calls(tools) == []
 
 
 def test_without_a_region_it_says_how_to_set_one(tools: Path) -> None:
     # The repository's own config has no account: the placeholder must not reach AWS.
-    with pytest.raises(tunnel.TunnelError, match=r"config set --stack prod --path lightwave:aws\.region <region>"):
+    with pytest.raises(OperatorError, match=r"config set --stack prod --path lightwave:aws\.region <region>"):
         tunnel.open_tunnel("prod", TARGET)
     assert calls(tools) == []
 
 
 def test_dev_has_nothing_to_tunnel_to(tools: Path) -> None:
-    with pytest.raises(tunnel.TunnelError, match="its database is local"):
+    with pytest.raises(OperatorError, match="its database is local"):
         tunnel.open_tunnel("dev", TARGET)
     assert calls(tools) == []
 
 
 @pytest.mark.usefixtures("prod")
-def test_what_aws_says_is_passed_on(tools: Path) -> None:
+def test_what_aws_answers_is_passed_on(tools: Path) -> None:
     (tools / "error").write_text("DBInstanceNotFound: lightwave-platform not found")
-    with pytest.raises(tunnel.TunnelError, match=r"DBInstanceNotFound(.|\n)*get-caller-identity"):
+    with pytest.raises(OperatorError, match=r"DBInstanceNotFound(.|\n)*get-caller-identity"):
         tunnel.open_tunnel("prod", TARGET)
     assert [call[0] for call in calls(tools)] == ["rds"]
 
 
 @pytest.mark.usefixtures("prod")
-def test_an_instance_that_is_being_made_has_no_endpoint(tools: Path) -> None:
+def test_an_instance_that_is_being_created_has_no_endpoint(tools: Path) -> None:
     (tools / "answer").write_text("null")
-    with pytest.raises(tunnel.TunnelError, match="no endpoint yet"):
+    with pytest.raises(OperatorError, match="no endpoint yet"):
         tunnel.open_tunnel("prod", TARGET)
     assert [call[0] for call in calls(tools)] == ["rds"]
 
@@ -223,16 +232,16 @@ def test_a_postgresql_with_tls_is_reachable() -> None:
     ],
 )
 def test_another_answer_is_refused(reply: bytes, why: str) -> None:
-    with listener(answering(reply, [])) as port, pytest.raises(tunnel.UnreachableError, match=why):
+    with listener(answering(reply, [])) as port, pytest.raises(UnreachableError, match=why):
         check(port)
 
 
 def test_nobody_listens() -> None:
     port = closed_port()
-    with pytest.raises(tunnel.UnreachableError) as refused:
+    with pytest.raises(UnreachableError) as refused:
         check(port)
     message = str(refused.value)
-    assert message.startswith(f"PostgreSQL at 127.0.0.1:{port}: Connection refused.\n")
+    assert message.startswith(f"PostgreSQL at 127.0.0.1:{port}: Connection refused\n")
     assert "inside its VPC" in message
     assert "make tunnel STACK=prod TARGET=i-" in message
     assert tunnel.removal_command("prod") in message
@@ -246,14 +255,14 @@ def test_silence_ends_at_the_timeout() -> None:
     done = threading.Event()
     with listener(lambda _: waiting(done)) as port:
         try:
-            with pytest.raises(tunnel.UnreachableError, match=r"no answer within 0\.2 s"):
+            with pytest.raises(UnreachableError, match=r"no answer within 0\.2 s"):
                 check(port, timeout_s=0.2)
         finally:
             done.set()
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    with pytest.raises(tunnel.UnreachableError, match=r"PostgreSQL at no-such-host\.invalid:5432: .+"):
+    with pytest.raises(UnreachableError, match=r"PostgreSQL at no-such-host\.invalid:5432: .+"):
         tunnel.check_reachable("no-such-host.invalid", 5432, 5, environment={})
 
 
@@ -262,16 +271,14 @@ def test_through_a_proxy_the_proxy_is_what_must_listen(variable: str) -> None:
     with listener(lambda _: None) as port:
         check(closed_port(), environment={variable: f"socks5://127.0.0.1:{port}"})
     gone = closed_port()
-    with pytest.raises(
-        tunnel.UnreachableError, match=f"the proxy of ALL_PROXY at 127.0.0.1:{gone}: Connection refused"
-    ):
+    with pytest.raises(UnreachableError, match=f"the proxy of ALL_PROXY at 127.0.0.1:{gone}: Connection refused"):
         check(closed_port(), environment={variable: f"socks5h://127.0.0.1:{gone}"})
 
 
 def test_a_proxy_that_the_provider_does_not_use_is_ignored() -> None:
     port = closed_port()
     with listener(lambda _: None) as proxy:
-        with pytest.raises(tunnel.UnreachableError, match=f"PostgreSQL at 127.0.0.1:{port}"):
+        with pytest.raises(UnreachableError, match=f"PostgreSQL at 127.0.0.1:{port}"):
             check(port, environment={"ALL_PROXY": f"http://127.0.0.1:{proxy}"})
         socket.create_connection(("127.0.0.1", proxy)).close()  # nobody had come
 
@@ -279,5 +286,5 @@ def test_a_proxy_that_the_provider_does_not_use_is_ignored() -> None:
 def test_the_environment_is_the_process_own_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = closed_port()
     monkeypatch.setitem(os.environ, "ALL_PROXY", f"socks5://127.0.0.1:{gone}")
-    with pytest.raises(tunnel.UnreachableError, match="the proxy of ALL_PROXY"):
+    with pytest.raises(UnreachableError, match="the proxy of ALL_PROXY"):
         tunnel.check_reachable("127.0.0.1", closed_port(), 5)

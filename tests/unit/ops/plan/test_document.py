@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import settings
-from ops.__main__ import STACKS
+from ops.__main__ import GOLDEN_STACKS as STACKS
 from ops.plan import document as plan
 from ops.plan import review
 from ops.plan.recorder import Secret, record_stack

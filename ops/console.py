@@ -1,0 +1,69 @@
+"""The terminal: colour, check marks and a spinner there; plain lines in a pipe, in CI and with NO_COLOR.
+
+Pulumi draws its own progress, and errors are printed by `ops.__main__` alone.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
+
+_PLAIN_WIDTH = 1000
+"""Columns where there is no terminal: rich would cut tables off at 80."""
+
+
+def in_ci() -> bool:
+    """Whether this is a CI job, where nobody watches or answers."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def _console() -> Console:
+    plain = in_ci() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    console = Console(force_terminal=False if plain else None, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    return console
+
+
+console = _console()
+"""The one console. Print with `soft_wrap=True` what a user may copy."""
+
+
+def say(*lines: str) -> None:
+    """Prints lines as they are, at once: Pulumi writes to the same place."""
+    for line in lines:
+        print(line, flush=True)
+
+
+def mark(ok: bool, *, skipped: bool = False) -> Text:
+    """✓, ✗ or - in colour; `ok`, `FAILED` or `skipped` where there is no terminal. All of one width."""
+    shown, plain, style = (
+        ("-", "skipped", "dim") if skipped else ("✓", "ok", "green") if ok else ("✗", "FAILED", "bold red")
+    )
+    return Text(shown, style=style) if console.is_terminal else Text(f"{plain:<7}")
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """Shows a spinner with the seconds so far for as long as the block takes; without a terminal, one line before it.
+
+    The block prints through `console` or `say`, not to the terminal behind the spinner's back.
+    """
+    if not console.is_terminal:
+        say(message)
+        yield
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), _Seconds(), console=console) as progress:
+        task = progress.add_task(message, total=1)
+        yield
+        progress.update(task, completed=1)
+
+
+class _Seconds(ProgressColumn):
+    """How long a task has taken."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.elapsed or 0:.0f} s")

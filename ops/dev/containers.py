@@ -1,0 +1,169 @@
+"""The local servers in containers of Docker or Podman, from local/compose.yaml."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from components.pgbouncer.ini import PgBouncerIni
+from components.services.env import ObjectStore
+from ops.dev import admin, ports
+from ops.dev.files import write_private
+from ops.dev.model import Extras, Kind, LocalStack, Report, Running, ServersError, Status
+from ops.dev.packages import succeeds
+from ops.dev.state import password
+from ops.process import ProcessError, output
+from settings import BUCKET, HOST, ROOT
+
+COMPOSE_FILE = ROOT / "local" / "compose.yaml"
+COMPOSE_CLUSTER_FILE = ROOT / "local" / "compose.cluster.yaml"
+"""Read besides where pods reach PostgreSQL on an address of this machine."""
+
+_GENERATED = "compose.json"
+
+_COMPOSE_SECONDS = 900
+"""Fetching the images is part of it."""
+
+
+def compose_command() -> list[str] | None:
+    """The compose command of Docker or Podman; None where neither answers."""
+    for client in ("docker", "podman"):
+        if shutil.which(client) and all(succeeds([client, *words]) for words in (["info"], ["compose", "version"])):
+            return [client, "compose"]
+    return None
+
+
+def extras(directory: Path) -> Extras | None:
+    """The S3 store and Valkey of a stack's folder; None where its servers are not containers."""
+    path = directory / _GENERATED
+    if not path.exists():  # written when containers are started, removed with their data
+        return None
+    known = json.loads(path.read_text())
+    return Extras(
+        store=ObjectStore(
+            endpoint=f"http://{HOST}:{known['S3_PORT']}",
+            account_id="local",
+            access_key_id=known["S3_ACCESS_KEY_ID"],
+            secret_access_key=known["S3_SECRET_ACCESS_KEY"],
+            bucket=BUCKET,
+        ),
+        redis_url=f"redis://{HOST}:{known['VALKEY_PORT']}/0",
+    )
+
+
+def generate(stack: LocalStack) -> dict[str, str]:
+    """What only containers need, generated once and kept like the state."""
+    path = stack.directory / _GENERATED
+    if not path.exists():
+        generated = {
+            # A new salt would also work, but changing the variable would recreate the container.
+            "ADMIN_VERIFIER": stack.admin_verifier(),
+            "VALKEY_PORT": str(ports.reserve(stack.directory, 6379)),
+            "S3_PORT": str(ports.reserve(stack.directory, 9000)),
+            "S3_ACCESS_KEY_ID": password(),
+            "S3_SECRET_ACCESS_KEY": password(),
+        }
+        write_private(path, json.dumps(generated, indent=2) + "\n")
+    known: dict[str, str] = json.loads(path.read_text())
+    return known
+
+
+def environment(stack: LocalStack) -> dict[str, str]:
+    """What local/compose.yaml takes from its environment."""
+    users = stack.pgbouncer_users()
+    ini = PgBouncerIni.for_local(stack.settings, auth_file_path="/etc/pgbouncer/userlist.txt", in_container=True)
+    return {
+        **generate(stack),
+        "DATABASE_PORT": str(stack.state.database_port),
+        "PGBOUNCER_PORT": str(stack.state.pgbouncer_port),
+        "MAX_CONNECTIONS": str(stack.database.max_connections),
+        "PGBOUNCER_INI": ini.render(),
+        "PGBOUNCER_USERS": users,
+        "PGBOUNCER_CHECKSUM": sha256((ini.render() + users).encode()).hexdigest(),
+        "PGBOUNCER_DESCRIPTORS": str(ini.file_descriptors),
+    }
+
+
+class Containers:
+    """PostgreSQL, PgBouncer, Valkey and an S3 store, as a compose project of the stack's own."""
+
+    kind: Kind = "compose"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory.resolve()
+        self._project = f"lightwave-{sha256(str(self._directory).encode()).hexdigest()[:8]}"
+
+    def require(self, _: Report, /) -> None:
+        """Raises ServersError where neither Docker nor Podman answers."""
+        self._command()
+
+    def _command(self) -> list[str]:
+        command = compose_command()
+        if command is None:
+            raise ServersError(
+                f"the servers of {self._directory} are containers, and neither Docker nor Podman answers",
+                "start it; its compose plugin is needed too",
+            )
+        return command
+
+    def start(self, stack: LocalStack, report: Report) -> Running:
+        """Starts what does not run, and replaces the containers whose configuration changed."""
+        given = environment(stack)
+        files = [COMPOSE_FILE]
+        if address := stack.cluster_address():
+            files.append(COMPOSE_CLUSTER_FILE)
+            given["CLUSTER_ADDRESS"] = address
+        before = self._containers()
+        report("starting PostgreSQL 15 and PgBouncer in containers (the first time their images are fetched)")
+        wait = ["up", "--detach", "--wait", "--wait-timeout", "180"]
+        self._run([*wait, "postgres", "pgbouncer"], given, files=files)
+        notes = [f"Valkey: {HOST}:{given['VALKEY_PORT']}; S3: http://{HOST}:{given['S3_PORT']}"]
+        try:
+            self._run([*wait, "valkey", "s3"], given, files=files)
+        except ServersError:
+            # The platform's own part does not need them.
+            notes = ["Valkey and the S3 store did not start; see the containers' logs"]
+        admin.require(stack, f"the containers' volume {self._project}_postgres")
+        changed = self._containers() != before
+        return Running(
+            kind=self.kind,
+            database_port=stack.state.database_port,
+            pgbouncer_port=stack.state.pgbouncer_port,
+            actions=("containers started",) if changed else (),
+            notes=tuple(notes),
+        )
+
+    def stop(self) -> tuple[str, ...]:
+        """Removes the containers; their volumes stay."""
+        if not self._containers():
+            return ()
+        self._run(["down", "--timeout", "10"])
+        return ("containers stopped",)
+
+    def stop_pooler(self) -> None:
+        """Stops PgBouncer alone."""
+        self._run(["stop", "pgbouncer"])
+
+    def wipe(self) -> None:
+        """Removes the volumes."""
+        self._run(["down", "--volumes"])
+        (self._directory / _GENERATED).unlink(missing_ok=True)
+
+    def status(self) -> Status:
+        """Which of them run now."""
+        running = self._run(["ps", "--services", "--filter", "status=running"]).split()
+        return Status(kind=self.kind, postgresql="postgres" in running, pgbouncer="pgbouncer" in running)
+
+    def _containers(self) -> set[str]:
+        return set(self._run(["ps", "--quiet"]).split())
+
+    def _run(
+        self, words: list[str], given: Mapping[str, str] | None = None, *, files: Sequence[Path] = (COMPOSE_FILE,)
+    ) -> str:
+        options = [word for file in files for word in ("--file", str(file))]
+        command = [*self._command(), *options, "--project-name", self._project, *words]
+        try:
+            return output(command, timeout=_COMPOSE_SECONDS, env=given)
+        except ProcessError as error:
+            raise ServersError(error.problems) from None

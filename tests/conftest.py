@@ -1,0 +1,13 @@
+"""What all tests share: they reserve no port in the home folder of whoever runs them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_reservations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the reserved ports (`ops.dev.ports`) in a folder of the test process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -1,0 +1,185 @@
+"""What a service is told: the contract's names first, URLs that parse back, secrets that stay secret."""
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pulumi
+import pytest
+
+import settings
+from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
+from ops.plan.recorder import Secret, record
+from settings import Product, Settings
+from tests.unit.conftest import full_config, local_state
+
+AWKWARD = "p@ss/w:rd?#[]&=% +"
+STORE = ObjectStore(
+    endpoint="https://acc.r2.cloudflarestorage.com",
+    account_id="acc",
+    access_key_id="key-id",
+    secret_access_key="key-secret",
+    bucket="lightwave-media",
+)
+
+
+@pytest.fixture
+def told() -> Settings:
+    return settings.load("dev", full_config("dev"), local=local_state())
+
+
+def args(product: Product, **changes: Any) -> ServiceEnvArgs:
+    given: dict[str, Any] = {
+        "product": product,
+        "database": "lightwave_platform",
+        "pooled": Server(host="pgbouncer.shared", port=6432),
+        "direct": Server(host="db.example.com", port=5432),
+        "password": AWKWARD,
+        "application_secret": "app-secret",
+        "store": STORE,
+        "payload_api_url": "http://payload:3000/api",
+    }
+    return ServiceEnvArgs(**{**given, **changes})
+
+
+def values(entries: list[EnvEntry]) -> dict[str, Any]:
+    return {entry.name: entry.value for entry in entries}
+
+
+def test_payload_is_told_the_seeds_variables_first(told: Settings) -> None:
+    entries = service_env(args(told.products["payload"]))
+    assert [entry.name for entry in entries if not entry.optional] == [
+        "DATABASE_URI",
+        "PAYLOAD_SECRET",
+        "S3_ENDPOINT",
+        "S3_REGION",
+        "S3_ACCESS_KEY_ID",
+        "S3_SECRET_ACCESS_KEY",
+        "S3_BUCKET",
+    ]
+    found = values(entries)
+    assert found["S3_REGION"] == "auto"
+    assert found["S3_BUCKET"] == "lightwave-media"
+    assert found["PAYLOAD_SECRET"] == "app-secret"
+    aliases = ("CF_ACCOUNT_ID", "CF_R2_ACCESS_KEY_ID", "CF_R2_SECRET_ACCESS_KEY")
+    assert [found[name] for name in aliases] == ["acc", found["S3_ACCESS_KEY_ID"], found["S3_SECRET_ACCESS_KEY"]]
+    assert found["AWS_REQUEST_CHECKSUM_CALCULATION"] == found["AWS_RESPONSE_CHECKSUM_VALIDATION"] == "WHEN_REQUIRED"
+
+
+def test_payloads_url_has_the_seeds_shape_and_parses_back(told: Settings) -> None:
+    found = values(service_env(args(told.products["payload"])))
+    assert found["DATABASE_URI"].startswith("postgresql://payload_user:")
+    assert found["DATABASE_URI"].endswith("@pgbouncer.shared:6432/lightwave_platform?schema=payload")
+    url = urlsplit(found["DATABASE_URI_DIRECT"])
+    assert (unquote(url.password or ""), url.hostname, url.port) == (AWKWARD, "db.example.com", 5432)
+    assert parse_qs(url.query) == {"schema": ["payload"]}
+
+
+def test_django_is_told_in_djangos_terms(told: Settings) -> None:
+    found = values(service_env(args(told.products["django"], redis_url="redis://redis.shared:6379/0")))
+    url = urlsplit(found["DATABASE_URL"])
+    assert unquote(url.password or "") == found["DATABASE_PASSWORD"] == AWKWARD
+    assert (url.username, url.path, url.query) == ("django_user", "/lightwave_platform", "")
+    assert {name: found[name] for name in found if name not in ("DATABASE_URL", "DATABASE_URL_DIRECT")} == {
+        "DATABASE_NAME": "lightwave_platform",
+        "DATABASE_USER": "django_user",
+        "DATABASE_PASSWORD": AWKWARD,
+        "DATABASE_HOST": "pgbouncer.shared",
+        "DATABASE_PORT": "6432",
+        "DJANGO_SECRET_KEY": "app-secret",
+        "DISABLE_SERVER_SIDE_CURSORS": "true",
+        "PAYLOAD_API_URL": "http://payload:3000/api",
+        "REDIS_URL": "redis://redis.shared:6379/0",
+    }
+    # libpq refuses a parameter that it does not know.
+    assert "schema" not in found["DATABASE_URL_DIRECT"]
+
+
+def test_nobody_is_told_anothers_secrets(told: Settings) -> None:
+    django = values(service_env(args(told.products["django"])))
+    assert not [name for name in django if name.startswith(("S3_", "CF_", "PAYLOAD_SECRET"))]
+    payload = values(service_env(args(told.products["payload"], redis_url="redis://redis.shared")))
+    assert not [name for name in payload if name.startswith(("DJANGO", "REDIS"))]
+
+
+def test_tls_to_the_server_is_verified(told: Settings) -> None:
+    bundle = "/etc/ssl/rds/global-bundle.pem"
+    payload = values(service_env(args(told.products["payload"], direct_ca_bundle=bundle)))
+    assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query)["sslmode"] == ["verify-full"]
+    assert "sslmode" not in payload["DATABASE_URI"]
+    assert payload["NODE_EXTRA_CA_CERTS"] == bundle
+    django = values(service_env(args(told.products["django"], direct_ca_bundle=bundle, pooled_ca_bundle=bundle)))
+    assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
+        "sslmode": ["verify-full"],
+        "sslrootcert": [bundle],
+    }
+    assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [bundle]
+    assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", bundle)
+    direct_alone = values(service_env(args(told.products["django"], direct_ca_bundle=bundle)))
+    assert direct_alone["DATABASE_SSLROOTCERT"] == bundle
+    assert "DATABASE_SSLMODE" not in direct_alone
+
+
+def test_two_files_of_cas_are_refused(told: Settings) -> None:
+    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_bundle.*is another file than /rds\.pem"):
+        args(told.products["payload"], direct_ca_bundle="/rds.pem", pooled_ca_bundle="/pooler.pem")
+
+
+SECRETS = {
+    "payload": {
+        "DATABASE_URI",
+        "DATABASE_URI_DIRECT",
+        "PAYLOAD_SECRET",
+        "S3_ACCESS_KEY_ID",
+        "S3_SECRET_ACCESS_KEY",
+        "CF_R2_ACCESS_KEY_ID",
+        "CF_R2_SECRET_ACCESS_KEY",
+    },
+    "django": {"DATABASE_URL", "DATABASE_URL_DIRECT", "DATABASE_PASSWORD", "DJANGO_SECRET_KEY", "REDIS_URL"},
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_outputs_stay_outputs_and_secret(told: Settings, name: str) -> None:
+    entries: list[EnvEntry] = []
+
+    def program() -> None:
+        entries.extend(
+            service_env(
+                args(
+                    told.products[name],
+                    password=pulumi.Output.secret(AWKWARD),
+                    pooled=Server(host=pulumi.Output.from_input("pgbouncer.shared"), port=6432),
+                    application_secret=pulumi.Output.from_input("app-secret"),
+                    store=ObjectStore(
+                        endpoint=STORE.endpoint,
+                        account_id=STORE.account_id,
+                        access_key_id=pulumi.Output.from_input("key-id"),
+                        secret_access_key=pulumi.Output.from_input("key-secret"),
+                        bucket=STORE.bucket,
+                    ),
+                    redis_url=pulumi.Output.from_input("redis://redis.shared"),
+                )
+            )
+        )
+        for entry in entries:
+            pulumi.export(entry.name, entry.value)
+
+    outputs = record(program, stack="prod").outputs
+    assert {key for key, value in outputs.items() if isinstance(value, Secret)} == SECRETS[name]
+    assert {entry.name for entry in entries if entry.secret} == SECRETS[name]
+    plain = values(service_env(args(told.products[name], redis_url="redis://redis.shared")))
+    assert {key: value.value if isinstance(value, Secret) else value for key, value in outputs.items()} == plain
+
+
+@pytest.mark.parametrize(
+    ("product", "changes", "key"),
+    [
+        ("createos", {}, "product"),
+        ("payload", {"store": None}, "store"),
+        ("django", {"payload_api_url": None}, "payload_api_url"),
+    ],
+)
+def test_what_is_missing_is_named(told: Settings, product: str, changes: dict[str, Any], key: str) -> None:
+    with pytest.raises(pulumi.InputPropertyError) as error:
+        args(told.products[product], **changes)
+    assert error.value.property_path == key
