@@ -1,1 +1,1 @@
-"""What the platform is made of, one component a file."""
+"""What the platform consists of: one component per file, in folders that follow their type tokens."""

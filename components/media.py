@@ -1,9 +1,9 @@
-"""The R2 bucket for media, its CDN domain and the S3 credentials that Payload uploads with.
+"""The R2 bucket for media, its CDN domain, and the S3 credentials with which Payload uploads.
 
-Import this module only where the stack declares media: `pulumi_cloudflare` costs about 2.6 s to import.
+Import this module only where the stack has media: importing `pulumi_cloudflare` takes about 2.6 s.
 
-There is no backup of media: R2 keeps no versions and nothing here copies the objects elsewhere. An object that is
-deleted or overwritten is gone. The bucket itself is protected, and no rule expires an object.
+Media has no backup: R2 keeps no versions, and nothing here copies the objects elsewhere. A deleted or overwritten
+object is gone. The bucket itself is protected, and no rule expires an object.
 """
 
 import hashlib
@@ -18,49 +18,49 @@ import pulumi_cloudflare as cloudflare
 from settings import MediaSettings
 
 ITEM_WRITE = "Workers R2 Storage Bucket Item Write"
-"""Cloudflare's permission group for reading, writing and listing the objects of a bucket, and nothing else."""
+"""Cloudflare's permission group for reading, writing and listing the objects of a bucket, and no more."""
 
 MULTIPART_ABORT_SECONDS = 7 * 24 * 3600
-"""R2's own default for uploads that were never completed. A lifecycle replaces the default, so it is repeated."""
+"""R2's own default for uploads that were never completed, repeated because a lifecycle replaces it."""
 
 EDGE_TTL_SECONDS = 30 * 24 * 3600
-"""How long Cloudflare's edge keeps an object. Replacing a file under its old name needs a purge of its URL."""
+"""How long Cloudflare's edge keeps an object. After replacing a file under its old name, purge its URL."""
 
 BROWSER_TTL_SECONDS = 4 * 3600
-"""How long a browser keeps an object: no purge reaches it. Cloudflare's own default."""
+"""How long a browser keeps an object, out of reach of a purge. Cloudflare's own default."""
 
 CORS_PREFLIGHT_SECONDS = 2 * 3600
-"""How long a browser may keep a preflight's answer; browsers cap it there."""
+"""How long a browser may keep the response to a preflight request; browsers cap it at two hours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MediaArgs:
-    """What `Media` needs."""
+    """Arguments of `Media`."""
 
-    media: MediaSettings
+    settings: MediaSettings
     protect: bool
     """Whether the bucket is protected from deletion."""
 
     def __post_init__(self) -> None:
-        media = self.media
-        if not media.domain.endswith(f".{media.zone}"):
-            raise pulumi.InputPropertyError("media", f"domain {media.domain} is not in the zone {media.zone}")
-        if media.credentials == "given" and (media.access_key_id is None or media.secret_access_key is None):
-            raise pulumi.InputPropertyError("media", "given credentials need access_key_id and secret_access_key")
+        settings = self.settings
+        if not settings.domain.endswith(f".{settings.zone}"):
+            raise pulumi.InputPropertyError("settings", f"domain {settings.domain} is not in the zone {settings.zone}")
+        if settings.credentials == "given" and (settings.access_key_id is None or settings.secret_access_key is None):
+            raise pulumi.InputPropertyError("settings", "given credentials need access_key_id and secret_access_key")
 
 
 class Media(pulumi.ComponentResource):
-    """The bucket, reachable from the public through its CDN domain alone.
+    """The bucket, public only through its CDN domain.
 
-    The CDN's DNS record belongs to the custom domain: none is declared. The ids of the bucket's satellites are
-    placeholders of the provider and are never read.
+    R2 creates the domain's DNS record itself, so none is declared. The provider gives the bucket's domain, CORS and
+    lifecycle resources placeholder ids, which nothing here reads.
     """
 
     endpoint: pulumi.Output[str]
-    """S3 endpoint of the account, in the bucket's jurisdiction; the region is `auto`."""
+    """S3 endpoint of the account in the bucket's jurisdiction; the region is `auto`."""
     bucket: pulumi.Output[str]
     base_url: pulumi.Output[str]
-    """What media URLs begin with, without a trailing slash."""
+    """Base of media URLs, without a trailing slash."""
     access_key_id: pulumi.Output[str]
     """Secret."""
     secret_access_key: pulumi.Output[str]
@@ -69,46 +69,46 @@ class Media(pulumi.ComponentResource):
     def __init__(self, name: str, args: MediaArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:media:Media", name, {}, opts)
         self._name = name
-        self._media = media = args.media
+        self._settings = settings = args.settings
 
         bucket = cloudflare.R2Bucket(
             f"{name}-bucket",
-            account_id=media.account_id,
-            name=media.bucket,
-            jurisdiction=media.jurisdiction,
-            location=media.location,
+            account_id=settings.account_id,
+            name=settings.bucket,
+            jurisdiction=settings.jurisdiction,
+            location=settings.location,
             storage_class="Standard",
-            # The location is a hint that counts at creation alone: a change of it must never replace the bucket.
+            # The location is a hint for the creation only: a change must never replace the bucket.
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect, ignore_changes=["location"]),
         )
         domain = cloudflare.R2CustomDomain(
             f"{name}-domain",
-            account_id=media.account_id,
+            account_id=settings.account_id,
             bucket_name=bucket.name,
-            jurisdiction=media.jurisdiction,
-            zone_id=media.zone_id,
-            domain=media.domain,
+            jurisdiction=settings.jurisdiction,
+            zone_id=settings.zone_id,
+            domain=settings.domain,
             enabled=True,
-            # The zone's own setting does not apply to a bucket's domain.
-            min_tls=media.min_tls,
-            opts=self._options(),
+            # The zone's own setting does not apply to the domain of a bucket.
+            min_tls=settings.min_tls,
+            opts=self._child(),
         )
-        # Left out, the address would be whatever somebody last clicked: declared, r2.dev stays off.
+        # Declared so that r2.dev stays off whatever is set in the dashboard.
         cloudflare.R2ManagedDomain(
             f"{name}-managed-domain",
-            account_id=media.account_id,
+            account_id=settings.account_id,
             bucket_name=bucket.name,
-            jurisdiction=media.jurisdiction,
+            jurisdiction=settings.jurisdiction,
             enabled=False,
-            opts=self._options(),
+            opts=self._child(),
         )
         self._browser_access(bucket)
         self._lifecycle(bucket)
-        if media.zone_singletons:
+        if settings.zone_singletons:
             self._edge_cache()
 
-        variant = "" if media.jurisdiction == "default" else f".{media.jurisdiction}"
-        self.endpoint = pulumi.Output.from_input(f"https://{media.account_id}{variant}.r2.cloudflarestorage.com")
+        variant = "" if settings.jurisdiction == "default" else f".{settings.jurisdiction}"
+        self.endpoint = pulumi.Output.from_input(f"https://{settings.account_id}{variant}.r2.cloudflarestorage.com")
         self.bucket = bucket.name
         self.base_url = pulumi.Output.concat("https://", domain.domain)
         self.access_key_id, self.secret_access_key = self._credentials(bucket)
@@ -122,37 +122,37 @@ class Media(pulumi.ComponentResource):
             }
         )
 
-    def _options(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
+    def _child(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(after))
 
     def _browser_access(self, bucket: cloudflare.R2Bucket) -> None:
-        """Pages of the listed origins may fetch media. Nothing may PUT: uploads go through Payload's server."""
-        if not self._media.cors_origins:
+        """Lets pages of the listed origins fetch media, but not PUT: uploads go through Payload's server."""
+        if not self._settings.cors_origins:
             return
         cloudflare.R2BucketCors(
             f"{self._name}-cors",
-            account_id=self._media.account_id,
+            account_id=self._settings.account_id,
             bucket_name=bucket.name,
-            jurisdiction=self._media.jurisdiction,
+            jurisdiction=self._settings.jurisdiction,
             rules=[
                 cloudflare.R2BucketCorsRuleArgs(
                     id="site-reads",
                     allowed=cloudflare.R2BucketCorsRuleAllowedArgs(
-                        methods=["GET", "HEAD"], origins=list(self._media.cors_origins)
+                        methods=["GET", "HEAD"], origins=list(self._settings.cors_origins)
                     ),
                     max_age_seconds=CORS_PREFLIGHT_SECONDS,
                 )
             ],
-            opts=self._options(),
+            opts=self._child(),
         )
 
     def _lifecycle(self, bucket: cloudflare.R2Bucket) -> None:
-        """Clears away unfinished uploads. Nothing may expire media: R2 has no versions to come back from."""
+        """Removes unfinished uploads. No rule may expire media: R2 has no versions to restore."""
         cloudflare.R2BucketLifecycle(
             f"{self._name}-lifecycle",
-            account_id=self._media.account_id,
+            account_id=self._settings.account_id,
             bucket_name=bucket.name,
-            jurisdiction=self._media.jurisdiction,
+            jurisdiction=self._settings.jurisdiction,
             rules=[
                 cloudflare.R2BucketLifecycleRuleArgs(
                     id="abort-unfinished-uploads",
@@ -165,14 +165,14 @@ class Media(pulumi.ComponentResource):
                     ),
                 )
             ],
-            opts=self._options(),
+            opts=self._child(),
         )
 
     def _edge_cache(self) -> None:
-        """The zone's cache rules and tiered cache. A zone has one of each: exactly one stack may own them."""
+        """The zone's cache rules and tiered cache. A zone has only one of each, so exactly one stack may own them."""
         cloudflare.Ruleset(
             f"{self._name}-cache-rules",
-            zone_id=self._media.zone_id,
+            zone_id=self._settings.zone_id,
             name="Media cache",
             description="Long edge cache for media",
             kind="zone",
@@ -180,9 +180,9 @@ class Media(pulumi.ComponentResource):
             rules=[
                 cloudflare.RulesetRuleArgs(
                     ref="media",
-                    description=f"Keep {self._media.domain} at the edge",
+                    description=f"Keep {self._settings.domain} at the edge",
                     enabled=True,
-                    expression=f'(http.host eq "{self._media.domain}")',
+                    expression=f'(http.host eq "{self._settings.domain}")',
                     action="set_cache_settings",
                     action_parameters=cloudflare.RulesetRuleActionParametersArgs(
                         cache=True,
@@ -190,7 +190,7 @@ class Media(pulumi.ComponentResource):
                             mode="override_origin",
                             default=EDGE_TTL_SECONDS,
                             status_code_ttls=[
-                                # A file that is missing or failed for a moment must not stay so for the edge's TTL.
+                                # A file that was missing for a moment must not stay so for the edge's TTL.
                                 cloudflare.RulesetRuleActionParametersEdgeTtlStatusCodeTtlArgs(
                                     status_code_range=cloudflare.RulesetRuleActionParametersEdgeTtlStatusCodeTtlStatusCodeRangeArgs(
                                         from_=400, to=599
@@ -205,32 +205,32 @@ class Media(pulumi.ComponentResource):
                     ),
                 )
             ],
-            opts=self._options(),
+            opts=self._child(),
         )
         tiers = cloudflare.ArgoTieredCaching(
-            f"{self._name}-tiered-caching", zone_id=self._media.zone_id, value="on", opts=self._options()
+            f"{self._name}-tiered-caching", zone_id=self._settings.zone_id, value="on", opts=self._child()
         )
-        # The smart topology can only be chosen where tiered caching is on.
+        # The smart topology can be selected only where tiered caching is on.
         cloudflare.TieredCache(
-            f"{self._name}-tiered-cache", zone_id=self._media.zone_id, value="on", opts=self._options(tiers)
+            f"{self._name}-tiered-cache", zone_id=self._settings.zone_id, value="on", opts=self._child(tiers)
         )
 
     def _credentials(self, bucket: cloudflare.R2Bucket) -> tuple[pulumi.Output[str], pulumi.Output[str]]:
-        """Access key id and secret access key: those given, or a token's that reaches this bucket's objects alone."""
-        media = self._media
-        if media.access_key_id is not None and media.secret_access_key is not None:
+        """Access key id and secret access key: given ones, or those of a token for this bucket's objects only."""
+        settings = self._settings
+        if settings.access_key_id is not None and settings.secret_access_key is not None:
             return (
-                pulumi.Output.secret(media.access_key_id.get_secret_value()),
-                pulumi.Output.secret(media.secret_access_key.get_secret_value()),
+                pulumi.Output.secret(settings.access_key_id.get_secret_value()),
+                pulumi.Output.secret(settings.secret_access_key.get_secret_value()),
             )
         groups = cloudflare.get_account_api_token_permission_groups_list_output(
-            account_id=media.account_id, name=quote(ITEM_WRITE), opts=pulumi.InvokeOutputOptions(parent=self)
+            account_id=settings.account_id, name=quote(ITEM_WRITE), opts=pulumi.InvokeOutputOptions(parent=self)
         )
         token = cloudflare.AccountToken(
             f"{self._name}-token",
-            account_id=media.account_id,
-            name=f"{media.bucket} objects",
-            # One policy with one group: Cloudflare gives longer lists back in another order, which reads as a change.
+            account_id=settings.account_id,
+            name=f"{settings.bucket} objects",
+            # One policy with one group: Cloudflare returns longer lists in another order, which looks like a change.
             policies=[
                 cloudflare.AccountTokenPolicyArgs(
                     effect="allow",
@@ -242,21 +242,21 @@ class Media(pulumi.ComponentResource):
                     resources=bucket.name.apply(self._token_resources),
                 )
             ],
-            opts=self._options(),
+            opts=self._child(),
         )
-        # As Cloudflare's documentation on R2 API tokens derives them.
+        # Derived as in Cloudflare's documentation of R2 API tokens.
         access_key_id: pulumi.Output[str] = pulumi.Output.secret(token.id)
         token_value: pulumi.Output[str] = pulumi.Output.secret(token.value)
         return access_key_id, token_value.apply(lambda value: hashlib.sha256(value.encode()).hexdigest())
 
     def _token_resources(self, bucket: str) -> str:
-        """What the token reaches, in the JSON that the provider wants: the objects of the bucket."""
-        scope = f"{self._media.account_id}_{self._media.jurisdiction}_{bucket}"
+        """The token's scope, the objects of the bucket, as the JSON that the provider expects."""
+        scope = f"{self._settings.account_id}_{self._settings.jurisdiction}_{bucket}"
         return json.dumps({f"com.cloudflare.edge.r2.bucket.{scope}": "*"})
 
 
 def _group_id(groups: Sequence[tuple[str, str]]) -> str:
-    """The id of `ITEM_WRITE` among (name, id). The filter of the lookup is Cloudflare's, so the name is checked again.
+    """The id of the group named `ITEM_WRITE`, from (name, id) pairs: Cloudflare's own filter also matches longer names.
 
     Raises LookupError unless there is exactly one.
     """

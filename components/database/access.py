@@ -1,4 +1,4 @@
-"""Schemas, roles and grants of every product in one PostgreSQL database, the same in dev and prod."""
+"""Schemas, roles and grants of every product in one PostgreSQL database: the same in dev and prod."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ import pulumi_postgresql as postgresql
 from settings import Product
 
 LOGIN_GROUP = "lightwave_login"
-"""NOLOGIN group of every login role: it carries CONNECT on the database and SELECT on `public`."""
+"""NOLOGIN group of every login role. It holds CONNECT on the database and SELECT on `public`."""
 
 EXTENSIONS_SCHEMA = "extensions"
-"""Holds pg_stat_statements away from `public`, where every product may read."""
+"""Schema of pg_stat_statements: not `public`, where every product may read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseAccessArgs:
-    """What `DatabaseAccess` needs."""
+    """Arguments of `DatabaseAccess`."""
 
     database: str
-    """The database, which exists already: RDS's `db_name` or the local server made it."""
+    """Name of the database, which exists already: RDS or the local server's setup created it."""
     admin: str
-    """The master role: it owns every schema. No superuser, as on RDS."""
+    """The master role, which owns every schema. It is no superuser, as on RDS."""
     products: Sequence[Product]
     password_verifiers: Mapping[str, pulumi.Input[str]]
-    """By login role: the `SCRAM-SHA-256$…` verifier of its password. The password itself never reaches the server, so
-    `log_statement=ddl` has none to log."""
+    """The `SCRAM-SHA-256$…` verifier of each login role's password, by role. The password itself never reaches the
+    server, so `log_statement=ddl` cannot log it."""
     protect: bool
     """Whether every role, schema, grant and default privilege is protected from deletion."""
 
@@ -38,16 +38,16 @@ class DatabaseAccessArgs:
 
 
 class DatabaseAccess(pulumi.ComponentResource):
-    """Every product's schema, login role and reader group, and who may do what.
+    """The schema, login role and reader group of every product, with their grants.
 
-    Concurrent grants on one catalog row fail with `tuple concurrently updated`, and the provider runs its resources in
-    parallel. So no two resources that may run together touch one row: read access goes to a group role a product rather
-    than to each reader, CONNECT to one login group, and what must share a row (the grants on one schema, those on the
-    database) is chained by `depends_on`.
+    Concurrent grants on one catalog row fail with `tuple concurrently updated`, and Pulumi creates resources in
+    parallel. So no two resources that may run at the same time touch one row: read access goes to one group role per
+    product instead of to each reader, CONNECT goes to one login group, and the grants that must share a row (those on
+    one schema, those on the database) are chained with `depends_on`.
     """
 
     login_roles: pulumi.Output[dict[str, str]]
-    """By product: the role its service logs in with."""
+    """The role that a product's service logs in with, by product."""
 
     def __init__(self, name: str, args: DatabaseAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:database:DatabaseAccess", name, {}, opts)
@@ -60,15 +60,15 @@ class DatabaseAccess(pulumi.ComponentResource):
             database=args.database,
             owner=args.admin,
             if_not_exists=True,
-            # Where the admin can not create the extension (a local server), who set the server up did: never drop it.
-            opts=self._options(retain_on_delete=True),
+            # On a local server the admin cannot create the extension: the server's setup did. Never drop it.
+            opts=self._child(retain_on_delete=True),
         )
         postgresql.Extension(
             f"{name}-pg-stat-statements",
             name="pg_stat_statements",
             database=args.database,
             schema=EXTENSIONS_SCHEMA,
-            opts=self._options(extensions, retain_on_delete=True),
+            opts=self._child(extensions, retain_on_delete=True),
         )
         login_group = self._group_role("login-group", LOGIN_GROUP)
         self._grants_on_database(login_group)
@@ -87,7 +87,7 @@ class DatabaseAccess(pulumi.ComponentResource):
         self.login_roles = pulumi.Output.all(**logins)
         self.register_outputs({"login_roles": self.login_roles})
 
-    def _options(
+    def _child(
         self, *after: pulumi.Resource, retain_on_delete: bool = False, delete_before_replace: bool = False
     ) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
@@ -99,7 +99,7 @@ class DatabaseAccess(pulumi.ComponentResource):
         )
 
     def _group_role(self, suffix: str, role: str) -> postgresql.Role:
-        return postgresql.Role(f"{self._name}-{suffix}", name=role, login=False, inherit=True, opts=self._options())
+        return postgresql.Role(f"{self._name}-{suffix}", name=role, login=False, inherit=True, opts=self._child())
 
     def _login_role(self, product: Product, groups: Sequence[postgresql.Role]) -> postgresql.Role:
         return postgresql.Role(
@@ -107,7 +107,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             name=product.login_role,
             login=True,
             password=pulumi.Output.secret(self._args.password_verifiers[product.login_role]),
-            # Memberships belong here, never in GrantRole: any update of a Role takes away those it does not list.
+            # Memberships are listed here, never in GrantRole: any update of a Role revokes those that it does not list.
             roles=[group.name for group in groups],
             inherit=True,
             search_paths=[product.schema_name, "public"],
@@ -119,7 +119,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             create_role=False,
             replication=False,
             bypass_row_level_security=False,
-            opts=self._options(),
+            opts=self._child(),
         )
 
     def _grants_on_database(self, login_group: postgresql.Role) -> None:
@@ -129,7 +129,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             role="public",
             object_type="database",
             privileges=[],
-            opts=self._options(),
+            opts=self._child(),
         )
         postgresql.Grant(
             f"{self._name}-login-connect",
@@ -137,11 +137,11 @@ class DatabaseAccess(pulumi.ComponentResource):
             role=login_group.name,
             object_type="database",
             privileges=["CONNECT"],
-            opts=self._options(from_public),
+            opts=self._child(from_public),
         )
 
     def _grants_on_public(self, login_group: postgresql.Role) -> None:
-        """Read on `public`: PostgreSQL 15 itself gives everybody USAGE there and nobody CREATE."""
+        """Read access on `public`: PostgreSQL 15 itself grants USAGE there to every role, and CREATE to none."""
         tables = postgresql.Grant(
             f"{self._name}-login-public-tables",
             database=self._args.database,
@@ -149,7 +149,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema="public",
             object_type="table",
             privileges=["SELECT"],
-            opts=self._options(),
+            opts=self._child(),
         )
         self._default_privileges(
             "login-public-default",
@@ -162,7 +162,7 @@ class DatabaseAccess(pulumi.ComponentResource):
         )
 
     def _schema(self, product: Product, login: postgresql.Role, reader: postgresql.Role) -> None:
-        """The product's schema, owned by the admin: an owner could drop it, and every grant with it."""
+        """The product's schema. The admin owns it: an owner could drop it, and every grant with it."""
         prefix = f"{self._name}-{product.name}"
         schema = postgresql.Schema(
             f"{prefix}-schema",
@@ -170,7 +170,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             database=self._args.database,
             owner=self._args.admin,
             drop_cascade=False,
-            opts=self._options(),
+            opts=self._child(),
         )
         own = postgresql.Grant(
             f"{prefix}-own",
@@ -179,7 +179,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema=schema.name,
             object_type="schema",
             privileges=["CREATE", "USAGE"],
-            opts=self._options(),
+            opts=self._child(),
         )
         usage = postgresql.Grant(
             f"{prefix}-reader-usage",
@@ -188,7 +188,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema=schema.name,
             object_type="schema",
             privileges=["USAGE"],
-            opts=self._options(own),
+            opts=self._child(own),
         )
         tables = postgresql.Grant(
             f"{prefix}-reader-tables",
@@ -197,7 +197,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema=schema.name,
             object_type="table",
             privileges=["SELECT"],
-            opts=self._options(usage),
+            opts=self._child(usage),
         )
         default_read = self._default_privileges(
             f"{product.name}-reader-default",
@@ -208,8 +208,8 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema=schema.name,
             after=tables,
         )
-        # PostgreSQL lets everybody execute a new function, and a reader has USAGE on the schema: it shall only read.
-        # No schema here: what is granted for all schemas can not be revoked for one.
+        # By default every role may execute a new function, and readers have USAGE on the schema; they must only read.
+        # No schema here: a privilege that is granted for all schemas cannot be revoked for one.
         self._default_privileges(
             f"{product.name}-functions", "public", [], on="function", owner=login.name, after=default_read
         )
@@ -225,7 +225,7 @@ class DatabaseAccess(pulumi.ComponentResource):
         after: pulumi.Resource,
         schema: pulumi.Input[str] | None = None,
     ) -> postgresql.DefaultPrivileges:
-        """What `role` may do with what `owner` will still create in `schema`; without one, in any."""
+        """Privileges of `role` on objects that `owner` creates later, in `schema` or, without one, in any schema."""
         return postgresql.DefaultPrivileges(
             f"{self._name}-{suffix}",
             database=self._args.database,
@@ -234,6 +234,6 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema=schema,
             object_type=on,
             privileges=list(privileges),
-            # Created first, the replacement would lose its grant to the old one's deletion.
-            opts=self._options(after, delete_before_replace=True),
+            # If the replacement were created first, deleting the old one would revoke its privileges.
+            opts=self._child(after, delete_before_replace=True),
         )

@@ -1,6 +1,6 @@
-"""What wakes somebody for the database: CloudWatch alarms and RDS events, to one SNS topic.
+"""CloudWatch alarms and RDS events of the database, sent to one SNS topic.
 
-The topic is not encrypted: RDS does not deliver events to an encrypted one, and an alarm tells no data.
+The topic is not encrypted: RDS does not deliver events to an encrypted one, and an alarm contains no data.
 """
 
 import json
@@ -12,16 +12,17 @@ import pulumi
 import pulumi_aws as aws
 
 from components.database.connection_budget import MEMORY_GIB
+from settings import RdsSettings
 
 GIB = 1024**3
 
 PERIOD_SECONDS = 300
 PERIODS = 3
-"""An alarm needs a quarter of an hour: failovers, backups and minor upgrades are over sooner."""
+"""An alarm takes 15 minutes: failovers, backups and minor upgrades are over sooner."""
 
-CREDITS_AN_HOUR = {"micro": 12, "small": 24, "medium": 24, "large": 36, "xlarge": 96, "2xlarge": 192}
-"""CPU credits that a burstable class earns, by size, for t3 and t4g alike; its balance holds 24 hours' worth (AWS: Key
-concepts for burstable performance instances)."""
+CREDITS_PER_HOUR = {"micro": 12, "small": 24, "medium": 24, "large": 36, "xlarge": 96, "2xlarge": 192}
+"""CPU credits that a t3 or t4g class earns, by size. The balance holds 24 hours' worth (AWS: Key concepts for burstable
+performance instances)."""
 
 EVENT_CATEGORIES = (
     "availability",
@@ -38,27 +39,23 @@ EVENT_CATEGORIES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseAlarmsArgs:
-    """What `DatabaseAlarms` needs."""
+    """Arguments of `DatabaseAlarms`."""
 
-    identifier: str
-    """Name of the instance, and the beginning of every name here."""
+    settings: RdsSettings
+    """Its `identifier` is the prefix of every name here. AWS asks `alarm_email` for a confirmation before it sends;
+    without that address the topic has no subscriber."""
     instance: pulumi.Input[str]
-    """The identifier as the instance's output: its events can be subscribed to once it exists."""
-    instance_class: str
-    allocated_storage_gib: int
+    """The identifier as the instance's output: only an existing instance's events can be subscribed to."""
     connection_budget: int
-    """Connections that the server is planned to serve, below its max_connections."""
+    """Connections that products may use: less than the server's max_connections."""
     account_id: str
-    """The account whose alarms and events alone may publish."""
-    email: str | None = None
-    """Who is written to; AWS asks that address for a confirmation first. Without it the topic has no subscriber."""
+    """AWS account: only its alarms and events may publish."""
 
     def __post_init__(self) -> None:
-        if self.instance_class not in MEMORY_GIB:
-            raise pulumi.InputPropertyError("instance_class", f"{self.instance_class} is not known")
-        for field in ("connection_budget", "allocated_storage_gib"):
-            if getattr(self, field) <= 0:
-                raise pulumi.InputPropertyError(field, f"{getattr(self, field)}; allowed: above 0")
+        if self.settings.instance_class not in MEMORY_GIB:
+            raise pulumi.InputPropertyError("settings", f"instance class {self.settings.instance_class} is unknown")
+        if self.connection_budget <= 0:
+            raise pulumi.InputPropertyError("connection_budget", f"{self.connection_budget}; expected: above 0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,23 +64,25 @@ class _Alarm:
     metric: str
     when: Literal["above", "below"]
     threshold: float
-    """In the metric's own unit. The alarm names no unit: CloudWatch would drop data sent under another."""
+    """In the metric's own unit. The alarm itself names none: CloudWatch would ignore data with another unit."""
     meaning: str
     statistic: Literal["Average", "Maximum"] = "Average"
     missing: Literal["missing", "breaching", "notBreaching"] = "missing"
-    """missing: the alarm says INSUFFICIENT_DATA and calls nobody; notBreaching: not every class has the metric."""
+    """Treatment of missing data. missing: INSUFFICIENT_DATA, no notification; notBreaching: for metrics that not every
+    class has."""
 
 
 def _alarms(args: DatabaseAlarmsArgs) -> Iterator[_Alarm]:
-    memory = MEMORY_GIB[args.instance_class] * GIB
-    _, family, size = args.instance_class.split(".")
+    settings = args.settings
+    memory = MEMORY_GIB[settings.instance_class] * GIB
+    _, family, size = settings.instance_class.split(".")
     yield _Alarm(
         name="cpu",
         metric="CPUUtilization",
         when="above",
         threshold=80,  # percent
         meaning="CPU above 80 %, or no word from the instance",
-        # RDS sends it each minute as long as the instance runs: this one alarm stands for an instance gone silent.
+        # RDS sends it every minute while the instance runs, so this alarm also reports an instance that fell silent.
         missing="breaching",
     )
     if family.startswith("t"):
@@ -91,8 +90,8 @@ def _alarms(args: DatabaseAlarmsArgs) -> Iterator[_Alarm]:
             name="cpu-credits",
             metric="CPUCreditBalance",
             when="below",
-            # Credits. A new instance starts at 0, so this one fires in its first hours.
-            threshold=CREDITS_AN_HOUR[size] * 24 / 10,
+            # Credits. A new instance starts at 0, so this alarm fires in its first hours.
+            threshold=CREDITS_PER_HOUR[size] * 24 / 10,
             meaning="less than a tenth of the CPU credits left: bursting is billed, or ends",
         )
     yield _Alarm(
@@ -113,8 +112,8 @@ def _alarms(args: DatabaseAlarmsArgs) -> Iterator[_Alarm]:
         name="storage",
         metric="FreeStorageSpace",
         when="below",
-        # Bytes. RDS grows the storage at a tenth free, at most every six hours: this is for when it could not.
-        threshold=args.allocated_storage_gib * GIB // 10,
+        # Bytes. RDS grows the storage at a tenth free, at most every six hours; the alarm is for when it could not.
+        threshold=settings.allocated_storage_gib * GIB // 10,
         meaning="storage nearly full in spite of autoscaling",
     )
     yield _Alarm(
@@ -129,7 +128,7 @@ def _alarms(args: DatabaseAlarmsArgs) -> Iterator[_Alarm]:
         name="disk-queue",
         metric="DiskQueueDepth",
         when="above",
-        threshold=60,  # requests: gp3's 3,000 a second, each waiting 20 ms
+        threshold=60,  # requests: gp3's 3,000 per second, each waiting 20 ms
         meaning="the disk cannot keep up",
     )
     yield _Alarm(
@@ -152,7 +151,7 @@ def _alarms(args: DatabaseAlarmsArgs) -> Iterator[_Alarm]:
 
 
 class DatabaseAlarms(pulumi.ComponentResource):
-    """The alarms of one RDS instance, its events, and the topic they go to."""
+    """Alarms and events of one RDS instance, and the topic that they are sent to."""
 
     topic_arn: pulumi.Output[str]
 
@@ -160,13 +159,14 @@ class DatabaseAlarms(pulumi.ComponentResource):
         super().__init__("lightwave:database:DatabaseAlarms", name, {}, opts)
         self._name = name
         self._args = args
+        identifier = args.settings.identifier
 
         topic, may_publish = self._topic()
         for alarm in _alarms(args):
             aws.cloudwatch.MetricAlarm(
                 f"{name}-{alarm.name}",
-                name=f"{args.identifier}-{alarm.name}",
-                alarm_description=f"{args.identifier}: {alarm.meaning}",
+                name=f"{identifier}-{alarm.name}",
+                alarm_description=f"{identifier}: {alarm.meaning}",
                 namespace="AWS/RDS",
                 metric_name=alarm.metric,
                 dimensions={"DBInstanceIdentifier": args.instance},
@@ -179,45 +179,43 @@ class DatabaseAlarms(pulumi.ComponentResource):
                 treat_missing_data=alarm.missing,
                 alarm_actions=[topic.arn],
                 ok_actions=[topic.arn],
-                opts=self._options(),
+                opts=self._child(),
             )
         aws.rds.EventSubscription(
             f"{name}-events",
-            name=f"{args.identifier}-events",
+            name=f"{identifier}-events",
             sns_topic=topic.arn,
             source_type="db-instance",
             source_ids=[args.instance],
             event_categories=list(EVENT_CATEGORIES),
             enabled=True,
-            # RDS refuses a topic that it may not publish to.
-            opts=self._options(may_publish),
+            # RDS rejects a topic that it may not publish to.
+            opts=self._child(may_publish),
         )
         self.topic_arn = topic.arn
         self.register_outputs({"topic_arn": self.topic_arn})
 
-    def _options(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
+    def _child(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(after))
 
     def _topic(self) -> tuple[aws.sns.Topic, aws.sns.TopicPolicy]:
-        topic = aws.sns.Topic(f"{self._name}-topic", name=f"{self._args.identifier}-alarms", opts=self._options())
+        settings = self._args.settings
+        topic = aws.sns.Topic(f"{self._name}-topic", name=f"{settings.identifier}-alarms", opts=self._child())
         policy = aws.sns.TopicPolicy(
-            f"{self._name}-topic-policy",
-            arn=topic.arn,
-            policy=topic.arn.apply(self._policy),
-            opts=self._options(),
+            f"{self._name}-topic-policy", arn=topic.arn, policy=topic.arn.apply(self._policy), opts=self._child()
         )
-        if self._args.email is not None:
+        if settings.alarm_email is not None:
             aws.sns.TopicSubscription(
                 f"{self._name}-email",
                 topic=topic.arn,
                 protocol="email",
-                endpoint=self._args.email,
-                opts=self._options(),
+                endpoint=settings.alarm_email,
+                opts=self._child(),
             )
         return topic, policy
 
     def _policy(self, topic_arn: str) -> str:
-        """CloudWatch and RDS of this account may publish, nobody else may do anything."""
+        """Lets CloudWatch and RDS of this account publish, and nobody else do anything."""
         return json.dumps(
             {
                 "Version": "2012-10-17",

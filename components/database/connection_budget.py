@@ -1,4 +1,4 @@
-"""Whether PostgreSQL's connections suffice for every pool at its worst: arithmetic over the settings, nothing else."""
+"""Whether PostgreSQL has enough connections when every pool is full: arithmetic over the settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ MEMORY_GIB = {
     **{f"db.{family}.{size}": gib for family in ("t3", "t4g") for size, gib in _BURSTABLE_GIB.items()},
     **{f"db.{family}.{size}": gib * n for family, gib in _LARGE_GIB.items() for size, n in _TIMES_LARGE.items()},
 }
-"""Memory in GiB by RDS instance class, for those that run PostgreSQL 15 (AWS: Hardware specifications for DB instance
+"""Memory in GiB of the RDS instance classes that run PostgreSQL 15 (AWS: Hardware specifications for DB instance
 classes)."""
 
 BYTES_PER_CONNECTION = 9_531_392
@@ -21,26 +21,24 @@ BYTES_PER_CONNECTION = 9_531_392
 _CEILING = 5000
 _SYSTEM_SHARE = 0.10
 _SYSTEM_LEAST_BYTES = 384 * 1024**2
-"""DBInstanceClassMemory is the class's memory without the operating system's and RDS's own share, which AWS does not
-publish: a tenth, at least 384 MiB, is our assumption. `SHOW max_connections` on the running instance has the last
-word."""
+"""DBInstanceClassMemory is the class's memory without the share of the operating system and RDS, which AWS does not
+publish. We assume a tenth, at least 384 MiB; `SHOW max_connections` on the running instance shows the real value."""
 
 SUPERUSER_RESERVED = 3
-"""superuser_reserved_connections, PostgreSQL's default: no product can use them."""
+"""PostgreSQL's default of superuser_reserved_connections, which no product can use."""
 
 ADMIN_ALLOWANCE = 25
-"""For the admin: the 20 that the postgresql provider opens at most (its max_connections), and 5 for monitoring,
-`verify` and a person with psql."""
+"""For the admin: up to 20 for the postgresql provider (its max_connections), 5 for monitoring, `verify` and psql."""
 
 DIRECT_PER_PRODUCT = 1
-"""Past the pooler: one migration at a time."""
+"""Connections that bypass PgBouncer: one migration at a time."""
 
 
 def planned_max_connections(instance_class: str) -> int:
-    """The max_connections to plan with on an RDS instance class, rounded down to tens: 400 on db.t3.medium, where RDS's
-    formula gives 450 before the system's share.
+    """The max_connections to plan with on an RDS instance class, rounded down to tens.
 
-    Raises KeyError for a class that is not in MEMORY_GIB.
+    It is 400 on db.t3.medium, where RDS's formula gives 450 before the system's share. Raises KeyError for a class that
+    is not in MEMORY_GIB.
     """
     memory = MEMORY_GIB[instance_class] * 1024**3
     left = memory - max(int(memory * _SYSTEM_SHARE), _SYSTEM_LEAST_BYTES)
@@ -53,41 +51,41 @@ class Share:
 
     role: str
     pool: int
-    """Its pool and reserve on one PgBouncer instance."""
+    """Pool and reserve on one PgBouncer instance."""
     worst: int
-    """The same on all instances, with its direct connections."""
+    """At most: pools and reserves of all instances, and direct connections."""
     limit: int
     """CONNECTION LIMIT of the role."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """A budget that fits."""
+    """The connections of a stack's PostgreSQL and who uses them."""
 
     source: str
-    """Where max_connections comes from, in words."""
+    """Where max_connections comes from, for the reader."""
     max_connections: int
     instances: int
-    """PgBouncer instances at worst (`instances_at_worst`)."""
+    """The most PgBouncer instances (`instances_at_worst`)."""
     shares: tuple[Share, ...]
 
     @property
     def available(self) -> int:
-        """What the products may use together."""
+        """Connections that all products together may use."""
         return self.max_connections - SUPERUSER_RESERVED - ADMIN_ALLOWANCE
 
     @property
     def pooled(self) -> int:
-        """Server connections of all PgBouncer instances at worst."""
+        """The most server connections of all PgBouncer instances."""
         return self.instances * sum(share.pool for share in self.shares)
 
     @property
     def worst(self) -> int:
-        """What the products use together at worst."""
+        """The most connections that all products together use."""
         return sum(share.worst for share in self.shares)
 
     def lines(self) -> list[str]:
-        """The arithmetic, for the plan and for whoever has to mend it."""
+        """The arithmetic line by line, for the plan and for error messages."""
         pools = " + ".join(str(share.pool) for share in self.shares)
         direct = len(self.shares) * DIRECT_PER_PRODUCT
         kept = f"{SUPERUSER_RESERVED} - {ADMIN_ALLOWANCE}"
@@ -102,15 +100,15 @@ class Budget:
 
 
 def instances_at_worst(pgbouncer: PgBouncerSettings) -> int:
-    """How many PgBouncer instances hold server connections at worst: in the middle of a rollout.
+    """How many PgBouncer instances hold server connections at most: in the middle of a rollout.
 
-    `replicas` and `maxSurge` that run, and those that were stopped and still drain: as many as are stopped at a time.
+    `replicas` and `maxSurge` run, and as many as are stopped at a time still drain.
     """
     return pgbouncer.replicas + pgbouncer.max_surge + max(pgbouncer.max_surge, 1)
 
 
 def connection_budget(settings: Settings) -> Budget:
-    """The budget of a stack. Raises SettingsError where it does not fit, with the arithmetic, the keys and the cure."""
+    """The budget of a stack. Raises SettingsError where it does not fit, with the arithmetic, the keys and the fix."""
     database = settings.database
     if isinstance(database, LocalDatabaseSettings):
         source, maximum = "database.maxConnections", database.max_connections
@@ -124,7 +122,7 @@ def connection_budget(settings: Settings) -> Budget:
             raise refusal(settings.stack, [unknown])
         source, maximum = f"planned for {database.instance_class}", planned_max_connections(database.instance_class)
 
-    # The local pooler is one, and is stopped before it is started anew; a developer's cluster has its own besides.
+    # The local PgBouncer is one instance, stopped before it starts again; a developer's cluster runs its own as well.
     instances = 1 if isinstance(database, LocalDatabaseSettings) else 0
     instances += instances_at_worst(settings.pgbouncer) if settings.kubernetes else 0
     budget = Budget(
@@ -149,7 +147,7 @@ def connection_budget(settings: Settings) -> Budget:
 
 def _problems(settings: Settings, budget: Budget) -> Iterator[Problem]:
     for name, share in zip(settings.products, budget.shares, strict=True):
-        # The server refuses a login above the role's limit, and PgBouncer then holds back the whole pool for a while.
+        # The server rejects a login above the role's limit, and PgBouncer then blocks the whole pool for a while.
         if share.limit < share.worst:
             yield Problem(
                 key=("products", name, "connectionLimit"),

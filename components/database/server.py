@@ -1,12 +1,12 @@
-"""RDS PostgreSQL 15: private, encrypted, backed up, reached from the cluster alone.
+"""RDS PostgreSQL 15: private, encrypted, backed up, reachable only from the cluster.
 
-**The first `up`** on an empty account makes the instance (about 20 minutes with Multi-AZ) before anything that logs in
-to it: `address` is known only then, and by then the cluster may reach its port.
+**The first `up`** on an empty account creates the instance (about 20 minutes with Multi-AZ) before anything that logs
+in to it: only then is `address` known, and the cluster may already reach its port.
 
-**Adopting an existing instance.** With `settings.import_id` the instance is taken into the state as it is and nothing
-of it is changed: every difference is ignored for that one deploy. Once the id is out of the config again, the preview
-shows what would change, and the password becomes the generated one. Until then nothing can log in with the generated
-password, so that first deploy targets this component alone.
+**Adopting an existing instance.** With `settings.import_id` the instance enters the state unchanged: every difference
+is ignored for that one deploy. Once the id is removed from the config, the preview shows what would change, and the
+password becomes the generated one. Until then nothing can log in with the generated password, so that first deploy
+must target this component only.
 """
 
 import json
@@ -20,16 +20,16 @@ from settings import RdsSettings
 
 PORT = 5432
 LOG_EXPORTS = ("postgresql", "upgrade")
-"""Every log that RDS can export for PostgreSQL 15, iam-db-auth-error aside (IAM logins are off)."""
+"""Every log that RDS can export for PostgreSQL 15, except iam-db-auth-error (IAM logins are off)."""
 
 MONITORING_SECONDS = 60
-"""Interval of enhanced monitoring."""
+"""Interval of enhanced monitoring, in seconds."""
 
 PERFORMANCE_INSIGHTS_DAYS = 7
-"""The retention that costs nothing."""
+"""The longest retention that is free, in days."""
 
 SECRET_RECOVERY_DAYS = 30
-"""How long a deleted secret can be restored: the most that Secrets Manager offers."""
+"""How long a deleted secret can be restored, in days: the maximum of Secrets Manager."""
 
 _AT_ONCE = {
     "log_min_duration_statement": "1000",  # ms
@@ -37,10 +37,10 @@ _AT_ONCE = {
     "log_disconnections": "1",
     "log_lock_waits": "1",
     "log_temp_files": "10240",  # kB
-    "idle_in_transaction_session_timeout": "300000",  # ms: for logins without one of their own, the admin's too
+    "idle_in_transaction_session_timeout": "300000",  # ms: for roles without one of their own, such as the admin
 }
-# One is static and takes no other method. The other two repeat the defaults of postgres15, and AWS reports a default as
-# pending-reboot whatever was sent: with `immediate` every preview would show a change.
+# shared_preload_libraries is static and accepts no other method. The other two repeat postgres15's defaults, which AWS
+# always reports as pending-reboot: with `immediate` every preview would show a change.
 _AT_REBOOT = {
     "rds.force_ssl": "1",
     "password_encryption": "scram-sha-256",
@@ -50,24 +50,24 @@ _AT_REBOOT = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseServerArgs:
-    """What `DatabaseServer` needs."""
+    """Arguments of `DatabaseServer`."""
 
     settings: RdsSettings
-    """Its identifier begins every other name here."""
+    """Its `identifier` is the prefix of every other name here."""
     database: str
-    """The database that RDS makes with the instance."""
+    """Name of the database that RDS creates with the instance."""
     admin: str
     """The master role."""
     password: pulumi.Input[str]
-    """The master role's password, as an Output; the SDK keeps it secret whether or not it was marked so."""
+    """The master role's password, as an Output; the SDK marks it secret."""
     secret_name: str
-    """Name of the secret in Secrets Manager that holds the admin's login."""
+    """Name of the secret in Secrets Manager with the admin's login."""
     account_id: str
-    """The account whose RDS alone may take the monitoring role."""
+    """AWS account: only its RDS may assume the monitoring role."""
     vpc_id: pulumi.Input[str]
     private_subnet_ids: pulumi.Input[Sequence[pulumi.Input[str]]]
     client_security_group_id: pulumi.Input[str]
-    """The one security group whose members reach the database: the cluster's."""
+    """Security group of the cluster: only its members reach the database."""
     protect: bool
     """Whether the instance and the admin's secret are protected from deletion."""
 
@@ -76,15 +76,15 @@ class DatabaseServerArgs:
             raise pulumi.InputPropertyError(
                 "settings",
                 f"adopts {self.settings.import_id} and would rename it to {self.settings.identifier}; "
-                f"allowed: database.identifier {self.settings.import_id} too",
+                f"expected: database.identifier {self.settings.import_id} too",
             )
         if not isinstance(self.password, pulumi.Output):
-            raise pulumi.InputPropertyError("password", "is plain text; allowed: an Output")
+            raise pulumi.InputPropertyError("password", "is plain text; expected: an Output")
         if self.admin in ("postgres", "admin", "rdsadmin"):
-            raise pulumi.InputPropertyError("admin", f"{self.admin} is guessed first; allowed: a name of your own")
+            raise pulumi.InputPropertyError("admin", f"{self.admin} is easy to guess; expected: another name")
         if not self.secret_name.startswith("lightwave/"):
             raise pulumi.InputPropertyError(
-                "secret_name", "allowed: lightwave/<stack>/…, which the deploy role may read"
+                "secret_name", "expected: lightwave/<stack>/…, which the deploy role may read"
             )
 
 
@@ -93,7 +93,7 @@ class DatabaseServer(pulumi.ComponentResource):
 
     identifier: pulumi.Output[str]
     address: pulumi.Output[str]
-    """Host name, the one that the server's certificate names."""
+    """Host name, as in the server's certificate."""
     port: pulumi.Output[int]
     arn: pulumi.Output[str]
     security_group_id: pulumi.Output[str]
@@ -110,7 +110,7 @@ class DatabaseServer(pulumi.ComponentResource):
         instance = self._instance(
             security_group,
             monitoring,
-            # RDS would make log groups of its own, kept for ever. Whoever gets the address may connect at once.
+            # RDS would create log groups that keep logs for ever. Clients connect as soon as the address is known.
             after=[*self._log_groups(), may_monitor, open_to_clients],
         )
         secret = self._admin_secret(instance)
@@ -132,19 +132,19 @@ class DatabaseServer(pulumi.ComponentResource):
             }
         )
 
-    def _options(self) -> pulumi.ResourceOptions:
+    def _child(self) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self)
 
     def _network_access(self) -> tuple[aws.ec2.SecurityGroup, aws.vpc.SecurityGroupIngressRule]:
         group = aws.ec2.SecurityGroup(
             f"{self._name}-security-group",
             name=f"{self._args.settings.identifier}-database",
-            # AWS cannot change a description: another text would replace the group.
+            # AWS cannot change a description: a new text would replace the group.
             description="PostgreSQL, from the EKS cluster only",
             vpc_id=self._args.vpc_id,
-            opts=self._options(),
+            opts=self._child(),
         )
-        # A database opens no connections: the provider takes AWS's allow-all egress away, and no rule replaces it.
+        # A database opens no connections: the provider removes AWS's allow-all egress rule, and none replaces it.
         rule = aws.vpc.SecurityGroupIngressRule(
             f"{self._name}-from-cluster",
             security_group_id=group.id,
@@ -153,7 +153,7 @@ class DatabaseServer(pulumi.ComponentResource):
             from_port=PORT,
             to_port=PORT,
             description="PostgreSQL from the nodes and pods of the cluster",
-            opts=self._options(),
+            opts=self._child(),
         )
         return group, rule
 
@@ -163,7 +163,7 @@ class DatabaseServer(pulumi.ComponentResource):
                 f"{self._name}-{log}-log",
                 name=f"/aws/rds/instance/{self._args.settings.identifier}/{log}",
                 retention_in_days=self._args.settings.log_retention_days,
-                opts=self._options(),
+                opts=self._child(),
             )
             for log in LOG_EXPORTS
         ]
@@ -176,7 +176,7 @@ class DatabaseServer(pulumi.ComponentResource):
                     "Effect": "Allow",
                     "Principal": {"Service": "monitoring.rds.amazonaws.com"},
                     "Action": "sts:AssumeRole",
-                    # Or RDS could be made to use the role for somebody else's instance.
+                    # Otherwise RDS could be made to use the role for an instance of another account.
                     "Condition": {"StringEquals": {"aws:SourceAccount": self._args.account_id}},
                 }
             ],
@@ -186,13 +186,13 @@ class DatabaseServer(pulumi.ComponentResource):
             name=f"{self._args.settings.identifier}-monitoring",
             description="Lets RDS write enhanced monitoring to CloudWatch Logs",
             assume_role_policy=json.dumps(trust),
-            opts=self._options(),
+            opts=self._child(),
         )
         attachment = aws.iam.RolePolicyAttachment(
             f"{self._name}-monitoring-policy",
             role=role.name,
             policy_arn="arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
-            opts=self._options(),
+            opts=self._child(),
         )
         return role, attachment
 
@@ -205,7 +205,7 @@ class DatabaseServer(pulumi.ComponentResource):
             name=settings.identifier,
             description="Private subnets of the EKS cluster",
             subnet_ids=args.private_subnet_ids,
-            opts=self._options(),
+            opts=self._child(),
         )
         parameters = aws.rds.ParameterGroup(
             f"{self._name}-parameters",
@@ -217,17 +217,17 @@ class DatabaseServer(pulumi.ComponentResource):
                 for method, values in (("immediate", _AT_ONCE), ("pending-reboot", _AT_REBOOT))
                 for name, value in values.items()
             ],
-            opts=self._options(),
+            opts=self._child(),
         )
         return aws.rds.Instance(
             f"{self._name}-instance",
             identifier=settings.identifier,
             engine="postgres",
-            # The major version alone: AWS chooses the newest minor one, and old ones can no longer be created.
+            # Only the major version: AWS selects the newest minor one, and old ones can no longer be created.
             engine_version="15",
             auto_minor_version_upgrade=True,
             allow_major_version_upgrade=False,
-            # Left out, AWS bills extended support once PostgreSQL 15 is past its standard support.
+            # By default AWS bills extended support once PostgreSQL 15 is past its standard support.
             engine_lifecycle_support="open-source-rds-extended-support-disabled",
             instance_class=settings.instance_class,
             # Below 400 GiB gp3 has a fixed 3,000 IOPS; RDS refuses iops and throughput there.
@@ -249,7 +249,7 @@ class DatabaseServer(pulumi.ComponentResource):
             backup_retention_period=settings.backup_retention_days,
             backup_window=settings.backup_window,
             maintenance_window=settings.maintenance_window,
-            # What restarts the instance waits for the window. A new password does not wait: RDS sets it at once.
+            # Changes that restart the instance wait for the window. RDS sets a new password at once.
             apply_immediately=False,
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
@@ -292,6 +292,6 @@ class DatabaseServer(pulumi.ComponentResource):
             f"{self._name}-admin-login",
             secret_id=secret.id,
             secret_string=pulumi.Output.json_dumps(login, sort_keys=True),
-            opts=self._options(),
+            opts=self._child(),
         )
         return secret

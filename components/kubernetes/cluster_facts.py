@@ -1,4 +1,4 @@
-"""What the EKS cluster tells about its network and its API: the one place of lookups at AWS."""
+"""Network and API facts of the EKS cluster: the only lookups at AWS."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,37 +11,37 @@ from settings import AwsSettings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterFacts:
-    """Facts that components take as arguments; none of them asks AWS itself."""
+    """Facts that components take as arguments; no component asks AWS itself."""
 
     name: str
+    region: str
     arn: pulumi.Output[str]
     endpoint: pulumi.Output[str]
     """URL of the Kubernetes API server."""
     certificate_authority: pulumi.Output[str]
-    """The API server's CA, PEM in base64, as a kubeconfig holds it."""
+    """The API server's CA certificate: PEM in base64, as in a kubeconfig."""
     vpc_id: pulumi.Output[str]
     private_subnet_ids: pulumi.Output[list[str]]
-    """At least two, sorted: AWS promises no order, and another order must not look like a change."""
+    """At least two, sorted: AWS returns them in any order, and a different order must not look like a change."""
     database_cidrs: pulumi.Output[list[str]]
-    """Networks in which the database may listen: the VPC's own IPv4 range."""
+    """IPv4 networks in which the database may listen: the VPC's range unless configured."""
     security_group_id: pulumi.Output[str]
-    """The cluster security group: every node and pod has it, nothing outside the cluster does."""
+    """The cluster security group, which every node and pod has and nothing outside the cluster."""
 
 
 def cluster_facts(
-    name: str, overrides: AwsSettings, database_cidrs: Sequence[str] = (), provider: aws.Provider | None = None
+    name: str, settings: AwsSettings, database_cidrs: Sequence[str] = (), provider: aws.Provider | None = None
 ) -> ClusterFacts:
-    """Looks the cluster up; a fact in `overrides` (the stack's `aws` config) or `database_cidrs` stands in place of its
-    lookup.
+    """Looks up the cluster. A fact in `settings` or `database_cidrs` replaces its lookup.
 
-    The private subnets are those of the cluster's subnets whose instances get no public address. Where a VPC marks them
-    in another way, or where there are fewer than the two that RDS needs, the config names them; RunError says so.
+    Private subnets are the cluster's subnets whose instances get no public address. Raises RunError where fewer than
+    two are found, which RDS requires: the config must then name them.
     """
     options = pulumi.InvokeOutputOptions(provider=provider)
     cluster = aws.eks.get_cluster_output(name=name, opts=options)
     network = cluster.vpc_config
-    if overrides.private_subnet_ids:
-        subnets = pulumi.Output.from_input(list(overrides.private_subnet_ids))
+    if settings.private_subnet_ids:
+        subnets = pulumi.Output.from_input(list(settings.private_subnet_ids))
     else:
         subnets = aws.ec2.get_subnets_output(
             filters=network.subnet_ids.apply(
@@ -52,9 +52,10 @@ def cluster_facts(
             ),
             opts=options,
         ).ids
-    vpc_id = pulumi.Output.from_input(overrides.vpc_id) if overrides.vpc_id else network.vpc_id
+    vpc_id = pulumi.Output.from_input(settings.vpc_id) if settings.vpc_id else network.vpc_id
     return ClusterFacts(
         name=name,
+        region=settings.region,
         arn=cluster.arn,
         endpoint=cluster.endpoint,
         certificate_authority=cluster.certificate_authorities[0].data,
@@ -66,7 +67,7 @@ def cluster_facts(
             else aws.ec2.get_vpc_output(id=vpc_id, opts=options).cidr_block.apply(lambda cidr: [cidr])
         ),
         security_group_id=pulumi.Output.from_input(
-            overrides.cluster_security_group_id or network.cluster_security_group_id
+            settings.cluster_security_group_id or network.cluster_security_group_id
         ),
     )
 
@@ -74,8 +75,8 @@ def cluster_facts(
 def _enough(cluster: str, subnet_ids: list[str]) -> list[str]:
     if len(set(subnet_ids)) < 2:
         raise pulumi.RunError(
-            f"RDS needs private subnets in two availability zones; of the EKS cluster {cluster}'s: "
-            f"{', '.join(subnet_ids) or 'none'}. Name them: "
+            "RDS needs private subnets in two availability zones; found for the EKS cluster "
+            f"{cluster}: {', '.join(subnet_ids) or 'none'}. Name them: "
             "pulumi config set --path 'lightwave:aws.privateSubnetIds[0]' <subnet id>, and [1]"
         )
     return sorted(set(subnet_ids))

@@ -1,12 +1,12 @@
-"""How the program reaches the EKS cluster, with no token in the state."""
+"""How the program logs in to the EKS cluster, without a token in the state."""
 
 import pulumi
 
 from components.kubernetes.cluster_facts import ClusterFacts
 
 
-def eks_kubeconfig(facts: ClusterFacts, region: str) -> pulumi.Output[str]:
-    """A kubeconfig (JSON is YAML) whose user asks the AWS CLI for a token at each use."""
+def eks_kubeconfig(facts: ClusterFacts) -> pulumi.Output[str]:
+    """A kubeconfig, as JSON, whose user gets a token from the AWS CLI at each use."""
     return pulumi.Output.json_dumps(
         {
             "apiVersion": "v1",
@@ -16,10 +16,7 @@ def eks_kubeconfig(facts: ClusterFacts, region: str) -> pulumi.Output[str]:
             "clusters": [
                 {
                     "name": facts.name,
-                    "cluster": {
-                        "server": facts.endpoint,
-                        "certificate-authority-data": facts.certificate_authority,
-                    },
+                    "cluster": {"server": facts.endpoint, "certificate-authority-data": facts.certificate_authority},
                 }
             ],
             "users": [
@@ -29,7 +26,7 @@ def eks_kubeconfig(facts: ClusterFacts, region: str) -> pulumi.Output[str]:
                         "exec": {
                             "apiVersion": "client.authentication.k8s.io/v1",
                             "command": "aws",
-                            "args": ["eks", "get-token", "--cluster-name", facts.name, "--region", region],
+                            "args": ["eks", "get-token", "--cluster-name", facts.name, "--region", facts.region],
                             "interactiveMode": "Never",
                         }
                     },

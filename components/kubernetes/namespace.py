@@ -1,4 +1,4 @@
-"""One namespace on the shared cluster with its guard rails."""
+"""A namespace on the shared cluster and its limits: quota, network policies, Pod Security, deployer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +11,21 @@ from pulumi_kubernetes.networking.v1 import NetworkPolicy
 from pulumi_kubernetes.rbac.v1 import PolicyRuleArgsDict, Role, RoleBinding
 
 from components.kubernetes.network_flows import DENY_ALL, Flow, policy_specs
+from components.kubernetes.pods import metadata
 from settings import NamespaceSettings
 
 POD_SECURITY_VERSION = "v1.33"
-"""Whose Pod Security Standards hold. Pinned: an upgrade of the cluster must not begin to refuse pods that run today."""
+"""Version of the Pod Security Standards. Pinned, so that a cluster upgrade does not start to refuse running pods."""
 
 DEFAULT_REQUEST = {"cpu": "100m", "memory": "128Mi"}
 DEFAULT_LIMIT = {"cpu": "500m", "memory": "512Mi"}
-"""For a container that states none: the quota would refuse its pod."""
+"""For containers that state none: the quota would refuse their pods."""
 
 _READ = ["get", "list", "watch"]
 _WRITE = [*_READ, "create", "update", "patch", "delete"]
 DEPLOYER_RULES: list[PolicyRuleArgsDict] = [
     {"api_groups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": _WRITE},
-    # Rollout status and undo read them.
+    # For `kubectl rollout status` and `undo`.
     {"api_groups": ["apps"], "resources": ["replicasets"], "verbs": _READ},
     {"api_groups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": _WRITE},
     {"api_groups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _WRITE},
@@ -32,10 +33,10 @@ DEPLOYER_RULES: list[PolicyRuleArgsDict] = [
     {"api_groups": [""], "resources": ["configmaps"], "verbs": _WRITE},
     {"api_groups": [""], "resources": ["pods", "pods/log", "services", "events"], "verbs": _READ},
 ]
-"""What a service's own deploy job may do: roll its workloads out and watch them. No Secret, no exec, attach or
-port-forward, no ServiceAccount token, no Role, no NetworkPolicy, no quota.
+"""What a service's own deploy job may do: roll out its workloads and watch them. It has no access to Secrets, exec,
+attach, port-forward, ServiceAccount tokens, Roles, NetworkPolicies and quotas.
 
-Whoever may create pods can mount their namespace's Secrets all the same: so it holds its own service's and no other's.
+It can still mount Secrets into the pods that it creates, so a namespace holds no Secret of another service.
 """
 
 
@@ -46,33 +47,33 @@ def deployer_group(namespace: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamespaceArgs:
-    """What `Namespace` needs."""
+    """Arguments of `Namespace`."""
 
     namespace: str
     settings: NamespaceSettings
     flows: Sequence[Flow]
-    """The whole table: each namespace takes what concerns it."""
+    """The whole table; the namespace selects its own flows."""
     cluster: str | None
-    """The EKS cluster, for the deployer's access entry; None where the cluster is not EKS."""
+    """Name of the EKS cluster, for the deployer's access entry; None on another cluster."""
     protect: bool
-    """Whether the namespace is protected from deletion, and with it everything that runs in it."""
+    """Whether the namespace, and with it everything in it, is protected from deletion."""
 
     def __post_init__(self) -> None:
         if self.settings.deployer_principal is not None and self.cluster is None:
-            raise pulumi.InputPropertyError("cluster", "a deployer principal is an EKS access entry: name the cluster")
+            raise pulumi.InputPropertyError("cluster", "is missing: the deployer's EKS access entry needs its name")
 
 
 class Namespace(pulumi.ComponentResource):
-    """The namespace, what its pods may use, be and reach, and who may deploy there.
+    """The namespace with its Pod Security level, quota, default limits, network policies and deployer Role.
 
-    A namespace that exists already is adopted when the Kubernetes provider has `upsert_existing_objects`; without it
-    the API server answers AlreadyExists and it has to be imported once (`pulumi import`, id: the namespace's name).
+    An existing namespace is adopted where the Kubernetes provider has `upsert_existing_objects`; without it the API
+    server answers AlreadyExists, and the namespace must be imported once (`pulumi import`, id: its name).
 
-    The access entry needs a cluster whose authentication mode is API or API_AND_CONFIG_MAP.
+    The access entry requires a cluster with the authentication mode API or API_AND_CONFIG_MAP.
     """
 
     namespace: pulumi.Output[str]
-    """Its name, known when everything in it may be created."""
+    """Name of the namespace, known once objects can be created in it."""
 
     def __init__(self, name: str, args: NamespaceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:kubernetes:Namespace", name, {}, opts)
@@ -95,19 +96,19 @@ class Namespace(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, protect=args.protect),
         )
-        self._inside = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
-        self._limits()
-        self._network_policies()
-        self._deployer()
+        child = pulumi.ResourceOptions(parent=self, depends_on=[namespace])
+        self._limits(child)
+        self._network_policies(child)
+        self._deployer(child)
 
         self.namespace = namespace.metadata.apply(lambda metadata: str(metadata.name))
         self.register_outputs({"namespace": self.namespace})
 
-    def _limits(self) -> None:
+    def _limits(self, child: pulumi.ResourceOptions) -> None:
         quota = self._args.settings.quota
         ResourceQuota(
             f"{self._name}-quota",
-            metadata={"name": "quota", "namespace": self._args.namespace},
+            metadata=metadata("quota", self._args.namespace),
             spec={
                 "hard": {
                     "requests.cpu": quota.requests_cpu,
@@ -115,60 +116,50 @@ class Namespace(pulumi.ComponentResource):
                     "limits.cpu": quota.limits_cpu,
                     "limits.memory": quota.limits_memory,
                     "pods": str(quota.pods),
-                    # The edge is the one way in.
+                    # The ingress controller is the only entry point.
                     "services.loadbalancers": "0",
                     "services.nodeports": "0",
                 }
             },
-            opts=self._inside,
+            opts=child,
         )
         LimitRange(
             f"{self._name}-limits",
-            metadata={"name": "limits", "namespace": self._args.namespace},
-            spec={
-                "limits": [{"type": "Container", "default": DEFAULT_LIMIT, "default_request": DEFAULT_REQUEST}],
-            },
-            opts=self._inside,
+            metadata=metadata("limits", self._args.namespace),
+            spec={"limits": [{"type": "Container", "default": DEFAULT_LIMIT, "default_request": DEFAULT_REQUEST}]},
+            opts=child,
         )
 
-    def _network_policies(self) -> None:
+    def _network_policies(self, child: pulumi.ResourceOptions) -> None:
         allowing = [
             NetworkPolicy(
-                f"{self._name}-{policy}",
-                metadata={"name": policy, "namespace": self._args.namespace},
-                spec=spec,
-                opts=self._inside,
+                f"{self._name}-{policy}", metadata=metadata(policy, self._args.namespace), spec=spec, opts=child
             )
             for policy, spec in policy_specs(self._args.namespace, self._args.flows).items()
         ]
         NetworkPolicy(
             f"{self._name}-default-deny",
-            metadata={"name": "default-deny", "namespace": self._args.namespace},
+            metadata=metadata("default-deny", self._args.namespace),
             spec=DENY_ALL,
-            # Last: where services run already, their flows are let through before the rest is cut.
+            # Last: the flows of services that already run are allowed before everything else is denied.
             opts=pulumi.ResourceOptions(parent=self, depends_on=allowing),
         )
 
-    def _deployer(self) -> None:
+    def _deployer(self, child: pulumi.ResourceOptions) -> None:
         namespace = self._args.namespace
         cluster, principal = self._args.cluster, self._args.settings.deployer_principal
         role = Role(
-            f"{self._name}-deployer",
-            metadata={"name": "deployer", "namespace": namespace},
-            rules=DEPLOYER_RULES,
-            opts=self._inside,
+            f"{self._name}-deployer", metadata=metadata("deployer", namespace), rules=DEPLOYER_RULES, opts=child
         )
         RoleBinding(
             f"{self._name}-deployers",
-            metadata={"name": "deployers", "namespace": namespace},
+            metadata=metadata("deployers", namespace),
             role_ref={"api_group": "rbac.authorization.k8s.io", "kind": "Role", "name": "deployer"},
-            subjects=[
-                {"api_group": "rbac.authorization.k8s.io", "kind": "Group", "name": deployer_group(namespace)},
-            ],
+            subjects=[{"api_group": "rbac.authorization.k8s.io", "kind": "Group", "name": deployer_group(namespace)}],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[role]),
         )
         if principal is not None and cluster is not None:
-            # No AWS access policy: EKS's own edit policy would hand out Secrets and exec.
+            # No AWS access policy: EKS's own edit policy would grant Secrets and exec.
             aws.eks.AccessEntry(
                 f"{self._name}-deployer-access",
                 cluster_name=cluster,

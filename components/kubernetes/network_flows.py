@@ -1,8 +1,8 @@
-"""The one table of network flows on the cluster, and the NetworkPolicies that follow from it.
+"""The table of network flows on the cluster, and the NetworkPolicies that follow from it.
 
-Whatever is not in the table is denied: every namespace denies by default, both ways. A flow is allowed where both ends
-allow it, so each gives one egress policy in its source's namespace and one ingress policy in its destination's, as far
-as these namespaces are ours.
+Every namespace denies by default, both ingress and egress: a flow that is not in the table is denied. A flow needs
+permission at both ends, so each makes an egress policy in its source's namespace and an ingress policy in its
+destination's, where these namespaces are the platform's own.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 """The recommended labels of Kubernetes: https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels."""
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-"""The API server itself puts it on every namespace, with the namespace's name."""
+"""The API server itself sets it on every namespace, to the namespace's name."""
 
 PAYLOAD = {NAME_LABEL: "payload"}
 API = {NAME_LABEL: "api"}
@@ -31,7 +31,7 @@ PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
-"""Labels that a service's own manifests must carry: without them its pods have no flow but DNS and the pooler."""
+"""Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
 SHARED_NAMESPACE = "shared"
 PAYLOAD_PORT = 3000
@@ -44,23 +44,16 @@ PGBOUNCER_METRICS_PORT = 9127
 REDIS_METRICS_PORT = 9121
 """Default of oliver006/redis_exporter."""
 APPLICATION_METRICS_PORT = 9464
-"""Where Payload, the API and its workers serve metrics: the Prometheus exporter's default in OpenTelemetry's SDKs."""
+"""Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
-NOT_THE_INTERNET = (
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-)
+NOT_THE_INTERNET = ("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 """Private, carrier-grade (pods on EKS with custom networking), loopback and link-local ranges: RFC 1918, 6598, 1122 and
 3927. 169.254.169.254 and 169.254.170.23 are AWS's metadata and pod-identity addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pods:
-    """Pods of one namespace: those with the labels, all of them without."""
+    """Pods of one namespace: those with the labels, or all of them."""
 
     namespace: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -71,23 +64,23 @@ class Networks:
     """Addresses outside the cluster."""
 
     cidrs: pulumi.Input[Sequence[str]]
-    """One or more; ValueError for none, which Kubernetes would read as everywhere."""
+    """One or more; none is a ValueError, because Kubernetes would allow every address."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Internet:
     """Every public IPv4 address."""
 
-    besides: pulumi.Input[Sequence[str]]
-    """The VPC's own networks, which are not it even where they are no private ones."""
+    except_cidrs: pulumi.Input[Sequence[str]]
+    """The VPC's own networks, which do not count even where they are public addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flow:
-    """One line of the table: who may open connections to whom."""
+    """One row of the table: which pods may open connections to what."""
 
     name: str
-    """Part of the policies' names, so it is kept."""
+    """Part of the policies' names: a changed one replaces them."""
     source: Pods
     destination: Pods | Networks | Internet
     port: int
@@ -101,21 +94,21 @@ def platform_flows(
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
 ) -> tuple[Flow, ...]:
-    """The table. `database_cidrs`: the networks in which PostgreSQL listens (RDS: the private subnets'), IPv4.
+    """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens.
 
-    Products without a namespace have no pods and so no flow.
+    Products without a namespace have no pods and so no flows.
     """
-    at_home = [(product, product.namespace) for product in products if product.namespace is not None]
-    payload = [namespace for product, namespace in at_home if product.framework == "payload"]
-    django = [namespace for product, namespace in at_home if product.framework == "django"]
-    homes = sorted({namespace for _, namespace in at_home})
+    with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
+    payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
+    django = [namespace for framework, namespace in with_namespace if framework == "django"]
+    namespaces = sorted({namespace for _, namespace in with_namespace})
 
     pgbouncer = Pods(namespace=SHARED_NAMESPACE, labels=PGBOUNCER)
     redis = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
     monitoring = Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
     edge = Pods(namespace=edge_namespace)
     database = Networks(cidrs=database_cidrs)
-    internet = Internet(besides=database_cidrs)
+    internet = Internet(except_cidrs=database_cidrs)
 
     flows = [
         Flow(
@@ -125,17 +118,17 @@ def platform_flows(
             port=53,
             protocols=("UDP", "TCP"),
         )
-        for namespace in (*homes, SHARED_NAMESPACE)
+        for namespace in (*namespaces, SHARED_NAMESPACE)
     ]
-    for namespace in homes:
-        here = Pods(namespace=namespace)
+    for namespace in namespaces:
+        pods = Pods(namespace=namespace)
         migrations = Pods(namespace=namespace, labels=MIGRATION)
         flows += [
-            Flow(name=f"{namespace}-to-pgbouncer", source=here, destination=pgbouncer, port=PGBOUNCER_PORT),
+            Flow(name=f"{namespace}-to-pgbouncer", source=pods, destination=pgbouncer, port=PGBOUNCER_PORT),
             Flow(
                 name=f"{namespace}-migrations-to-database", source=migrations, destination=database, port=database_port
             ),
-            Flow(name=f"metrics-of-{namespace}", source=monitoring, destination=here, port=APPLICATION_METRICS_PORT),
+            Flow(name=f"metrics-of-{namespace}", source=monitoring, destination=pods, port=APPLICATION_METRICS_PORT),
         ]
     flows += [
         Flow(name="pgbouncer-to-database", source=pgbouncer, destination=database, port=database_port),
@@ -146,7 +139,7 @@ def platform_flows(
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
             Flow(name="edge-to-payload", source=edge, destination=cms, port=PAYLOAD_PORT),
-            # R2, mail and whatever else the site calls: R2 has no addresses of its own to name.
+            # For R2, mail and what else the site calls. R2 has no addresses of its own that a policy could name.
             Flow(name="payload-to-internet", source=cms, destination=internet, port=443),
         ]
         flows += [
@@ -163,7 +156,7 @@ def platform_flows(
 
 
 def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPolicySpecArgsDict]:
-    """By policy name, the specs of the NetworkPolicies that let the flows of one namespace through."""
+    """Specs of the NetworkPolicies that allow the flows of one namespace, by policy name."""
     specs: dict[str, NetworkPolicySpecArgsDict] = {}
     for flow in flows:
         ports: list[NetworkPolicyPortArgsDict] = [
@@ -192,13 +185,10 @@ def _peers(peer: Pods | Networks | Internet) -> pulumi.Input[Sequence[NetworkPol
     if isinstance(peer, Networks):
         return pulumi.Output.from_input(peer.cidrs).apply(_blocks)
     if isinstance(peer, Internet):
-        return pulumi.Output.from_input(peer.besides).apply(_public)
-    # Both selectors in one peer: as two peers, either would do.
+        return pulumi.Output.from_input(peer.except_cidrs).apply(_public)
+    # Both selectors in one peer: two peers would match pods that either selects.
     return [
-        {
-            "namespace_selector": {"match_labels": {NAMESPACE_LABEL: peer.namespace}},
-            "pod_selector": _selector(peer),
-        }
+        {"namespace_selector": {"match_labels": {NAMESPACE_LABEL: peer.namespace}}, "pod_selector": _selector(peer)}
     ]
 
 
@@ -208,12 +198,12 @@ def _selector(pods: Pods) -> LabelSelectorArgsDict:
 
 def _blocks(cidrs: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
     if not cidrs:
-        raise ValueError("kubernetes.databaseCidrs: a network policy to no network would allow every one")
+        raise ValueError("kubernetes.databaseCidrs is empty: such a network policy would allow every address")
     return [{"ip_block": {"cidr": cidr}} for cidr in cidrs]
 
 
-def _public(besides: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
+def _public(except_cidrs: Sequence[str]) -> list[NetworkPolicyPeerArgsDict]:
     private = [ipaddress.IPv4Network(cidr) for cidr in NOT_THE_INTERNET]
-    own = (ipaddress.IPv4Network(cidr) for cidr in besides)
+    own = (ipaddress.IPv4Network(cidr) for cidr in except_cidrs)
     excluded = [*NOT_THE_INTERNET, *(str(cidr) for cidr in own if not any(map(cidr.subnet_of, private)))]
     return [{"ip_block": {"cidr": "0.0.0.0/0", "except_": excluded}}]

@@ -1,10 +1,21 @@
-"""What the platform's own pods have in common."""
+"""Parts that the Kubernetes objects of this program have in common."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ContainerArgsDict, EnvVarArgsDict, ProbeArgsDict, SecurityContextArgsDict
+from pulumi_kubernetes.core.v1 import (
+    ContainerArgsDict,
+    EnvVarArgsDict,
+    PodSpecArgsDict,
+    ProbeArgsDict,
+    ResourceRequirementsArgsDict,
+    SecurityContextArgsDict,
+    ServiceSpecArgsDict,
+    VolumeArgsDict,
+    VolumeMountArgsDict,
+)
+from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 LOCKED_DOWN: SecurityContextArgsDict = {
     "allow_privilege_escalation": False,
@@ -12,19 +23,99 @@ LOCKED_DOWN: SecurityContextArgsDict = {
     "run_as_non_root": True,
     "capabilities": {"drop": ["ALL"]},
 }
-"""What every container is held to; the namespaces' Pod Security level `restricted` asks for most of it."""
+"""Security context of every container; the namespaces' Pod Security level `restricted` requires most of it."""
 
 _NOBODY = 65534
 """User and group of a container that owns no file."""
 
 
+def metadata(
+    name: str, namespace: str, labels: Mapping[str, str] | None = None, *, wait: bool = True
+) -> ObjectMetaArgsDict:
+    """Metadata of an object. Without `wait`, the provider does not wait until the object is ready."""
+    return {
+        "name": name,
+        "namespace": namespace,
+        **({"labels": dict(labels)} if labels else {}),
+        **({} if wait else {"annotations": {"pulumi.com/skipAwait": "true"}}),
+    }
+
+
+def service(port_name: str, port: int, labels: Mapping[str, str]) -> ServiceSpecArgsDict:
+    """Spec of a Service for the pods with `labels`.
+
+    Service and container have the same port: the VPC CNI applies network policies wrongly where the two differ.
+    """
+    return {
+        "type": "ClusterIP",
+        "selector": dict(labels),
+        "ports": [{"name": port_name, "port": port, "target_port": port, "protocol": "TCP"}],
+    }
+
+
+def locked_down_pod(
+    account: str, user_id: int, *containers: ContainerArgsDict, fs_group_change_policy: str | None = None
+) -> PodSpecArgsDict:
+    """A pod without a token and without variables of other Services, with an unprivileged user and group."""
+    return {
+        "service_account_name": account,
+        "automount_service_account_token": False,
+        "enable_service_links": False,
+        "security_context": {
+            "run_as_non_root": True,
+            "run_as_user": user_id,
+            "run_as_group": user_id,
+            "fs_group": user_id,
+            **({"fs_group_change_policy": fs_group_change_policy} if fs_group_change_policy else {}),
+            "seccomp_profile": {"type": "RuntimeDefault"},
+        },
+        "containers": containers,
+    }
+
+
+def secret_file(volume: str, secret: str, key: str) -> VolumeArgsDict:
+    """A volume with one key of a Secret as a file of that name, which owner and group can read."""
+    return {
+        "name": volume,
+        "secret": {"secret_name": secret, "items": [{"key": key, "path": key}], "default_mode": 0o440},
+    }
+
+
+def mount(volume: str, path: str, *, read_only: bool = True) -> VolumeMountArgsDict:
+    """Mounts a volume on a path."""
+    return {"name": volume, "mount_path": path, "read_only": read_only}
+
+
+def secret_env(variable: str, secret: str, key: str) -> EnvVarArgsDict:
+    """An environment variable with the value of one key of a Secret."""
+    return {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
+
+
+def probe(
+    action: ProbeArgsDict, *, period_seconds: int, failure_threshold: int, timeout_seconds: int = 2
+) -> ProbeArgsDict:
+    """A probe that does `action`, such as `{"tcp_socket": {"port": 6432}}`."""
+    return {
+        **action,
+        "period_seconds": period_seconds,
+        "failure_threshold": failure_threshold,
+        "timeout_seconds": timeout_seconds,
+    }
+
+
+def resources(*, requests: tuple[str, str], limits: tuple[str, str]) -> ResourceRequirementsArgsDict:
+    """Requests and limits, each as (cpu, memory)."""
+    return {"requests": {"cpu": requests[0], "memory": requests[1]}, "limits": {"cpu": limits[0], "memory": limits[1]}}
+
+
 def rollout_annotations(
     *, config: pulumi.Input[str], rotations: Mapping[str, int], secrets: Sequence[str], container: str
 ) -> dict[str, pulumi.Input[str]]:
-    """Annotations of a pod template that roll its pods: neither a changed ConfigMap nor a changed Secret does.
+    """Annotations of a pod template that replace the pods when their configuration or a secret changes, which a changed
+    ConfigMap or Secret alone does not do.
 
-    For a configuration its checksum; for secrets their rotation counters, since a checksum would say something about
-    them. `container` is the one that kubectl takes where none is named.
+    They hold the configuration's checksum and, by secret, its rotation counter: a checksum of a secret would leak
+    something about it. `container` is kubectl's default container.
     """
     return {
         "lightwave.media/config-sha256": pulumi.Output.from_input(config).apply(
@@ -38,29 +129,21 @@ def rollout_annotations(
 def metrics_exporter(
     *, image: pulumi.Input[str] | None, port: int, path: str, env: Sequence[EnvVarArgsDict]
 ) -> ContainerArgsDict:
-    """A Prometheus exporter beside the server. `path` answers for the exporter alone: with /metrics, which asks the
-    server, the server's failure would restart what would not mend it."""
+    """A Prometheus exporter beside the server.
 
-    def probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-        return {
-            "http_get": {"path": path, "port": port},
-            "period_seconds": period_seconds,
-            "failure_threshold": failure_threshold,
-            "timeout_seconds": 2,
-        }
-
+    The probes call `path`, which must not ask the server, as /metrics does: the exporter would be restarted for the
+    server's failure.
+    """
+    health: ProbeArgsDict = {"http_get": {"path": path, "port": port}}
     return {
         "name": "exporter",
         "image": image,
         "args": [f"--web.listen-address=:{port}"],
         "env": env,
         "ports": [{"name": "metrics", "container_port": port, "protocol": "TCP"}],
-        "startup_probe": probe(period_seconds=2, failure_threshold=30),
-        "readiness_probe": probe(period_seconds=10, failure_threshold=3),
-        "liveness_probe": probe(period_seconds=30, failure_threshold=3),
-        "resources": {
-            "requests": {"cpu": "20m", "memory": "32Mi"},
-            "limits": {"cpu": "100m", "memory": "64Mi"},
-        },
+        "startup_probe": probe(health, period_seconds=2, failure_threshold=30),
+        "readiness_probe": probe(health, period_seconds=10, failure_threshold=3),
+        "liveness_probe": probe(health, period_seconds=30, failure_threshold=3),
+        "resources": resources(requests=("20m", "32Mi"), limits=("100m", "64Mi")),
         "security_context": {**LOCKED_DOWN, "run_as_user": _NOBODY, "run_as_group": _NOBODY},
     }

@@ -1,4 +1,4 @@
-"""Valkey on the cluster, under the name `redis`: Django's cache, and the queues and results of its Celery workers."""
+"""Valkey on the cluster, under the name `redis`: Django's cache and its Celery workers' queues and results."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import pulumi
 from pulumi_kubernetes.apps.v1 import StatefulSet, StatefulSetSpecArgsDict
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
-    EnvVarArgsDict,
+    ContainerArgsDict,
     PersistentVolumeClaimArgsDict,
     PodSpecArgsDict,
     ProbeArgsDict,
@@ -20,14 +20,26 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 
 from components.kubernetes.network_flows import REDIS, REDIS_METRICS_PORT, REDIS_PORT
-from components.kubernetes.pods import LOCKED_DOWN, metrics_exporter, rollout_annotations
+from components.kubernetes.pods import (
+    LOCKED_DOWN,
+    locked_down_pod,
+    metadata,
+    metrics_exporter,
+    mount,
+    probe,
+    resources,
+    rollout_annotations,
+    secret_env,
+    secret_file,
+    service,
+)
 from settings import VALKEY_SECRETS, ValkeySettings
 
 SERVICE = "redis"
-"""The host name of the design: clients speak Redis's protocol, whichever server answers."""
+"""The host name that clients use: they speak Redis's protocol, whichever server answers."""
 
 METRICS_USER = "metrics"
-"""May read counters and no key; the metrics exporter and the probes log in with it."""
+"""ACL user of the metrics exporter and the probes: it may read counters, but no key."""
 
 DATA_PATH = "/data"
 
@@ -39,29 +51,30 @@ _AUTH = "/etc/valkey-auth"
 _ACL = "users.acl"
 _METRICS_PASSWORD = "metrics-password"  # noqa: S105 (a key)
 _VALKEY_UID = 999
-"""User of the official image, whose group has that number in one variant and another in the next: fsGroup decides."""
+"""User of the official image. The image's variants disagree about the group's number, so fsGroup sets it."""
 
 _OVERHEAD_MIB = 64
-"""The server itself, its clients' buffers and the append-only file's: outside `maxmemory`."""
+"""Memory outside `maxmemory`: the server itself, and the buffers of its clients and of the append-only file."""
 
 _CLIENT_COMMANDS = (
-    # Every command and every new one, for Celery and the cache use many; then without what is not a client's business.
+    # Celery and the cache use many commands: allow all, new ones too, and take away what no client needs.
     "+@all",
-    # The server's own: CONFIG, ACL, SHUTDOWN, SAVE, REPLICAOF, DEBUG, MONITOR, which shows what everybody writes.
+    # Administration: CONFIG, ACL, SHUTDOWN, SAVE, REPLICAOF, DEBUG, and MONITOR, which shows every client's writes.
     "-@admin",
-    # What stops or empties it for everybody: KEYS, FLUSHALL, SWAPDB, MIGRATE.
+    # What blocks or empties the server for every client: KEYS, FLUSHALL, SWAPDB, MIGRATE.
     "-@dangerous",
-    # Two of the dangerous are wanted: INFO tells clients the server's version, and Django's cache.clear() is FLUSHDB.
+    # Two of the dangerous ones are needed: INFO gives clients the server's version, and Django's cache.clear() sends
+    # FLUSHDB.
     "+info",
     "+flushdb",
 )
 
 _METRICS_COMMANDS = (
     "-@all",
-    # The probes'.
+    # For the probes.
     "+ping",
-    # The exporter's, all that it sends: what were denied would stand in the ACL log at every scrape. No key pattern
-    # stands beside them, so it reads no key; SLOWLOG GET shows it the arguments of slow commands, cut short.
+    # Everything that the exporter sends: a denied command would fill the ACL log at every scrape. Without a key pattern
+    # it reads no key, but SLOWLOG GET shows it the arguments of slow commands, truncated.
     "+client|setname",
     "+command|info",
     "+config|get",
@@ -76,13 +89,12 @@ _METRICS_COMMANDS = (
 def valkey_conf(
     *,
     max_memory_mib: int,
-    # Its pod's address; network policies decide who reaches it.
-    bind: str = "0.0.0.0",  # noqa: S104
+    bind: str = "0.0.0.0",  # noqa: S104 (its pod's address; network policies decide who reaches it)
     port: int = REDIS_PORT,
     directory: str = DATA_PATH,
     acl_path: str = f"{_AUTH}/{_ACL}",
 ) -> str:
-    """valkey.conf, in terms that Redis 7.0 knows too. `max_memory_mib` is for data alone, in MiB."""
+    """valkey.conf, with directives that Redis 7.0 also knows. `max_memory_mib` is memory for data only, in MiB."""
     return f"""\
 bind {bind}
 port {port}
@@ -101,7 +113,7 @@ tcp-keepalive 60
 
 
 def users_acl(*, user: str, password: str, metrics_password: str) -> str:
-    """users.acl: the services' user and the exporter's, by the SHA-256 of their passwords; nobody else gets in."""
+    """users.acl: the users of the services and of the exporter, with SHA-256 hashes of their passwords; no one else."""
     return f"""\
 user default off
 user {user} on #{_sha256(password)} ~* &* {" ".join(_CLIENT_COMMANDS)}
@@ -115,35 +127,35 @@ def _sha256(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValkeyArgs:
-    """What `Valkey` needs."""
+    """Arguments of `Valkey`."""
 
     namespace: str
     settings: ValkeySettings
     user: str
-    """Whom the services log in as."""
+    """ACL user of the services."""
     password: pulumi.Input[str]
-    """Of `user`. Taken as secret."""
+    """Password of `user`; marked secret."""
     metrics_password: pulumi.Input[str]
-    """Of `METRICS_USER`. Taken as secret."""
+    """Password of `METRICS_USER`; marked secret."""
     rotations: Mapping[str, int]
-    """By secret: the counter of each password. Raising one restarts the pod, which reads users.acl when it starts."""
+    """Rotation counters by secret. Raising one restarts the pod, which reads users.acl only when it starts."""
     wait_for_rollout: bool = True
-    """Whether an update waits until the pod is ready; False against an API server that runs none."""
+    """Whether an update waits until the pod is ready; False where the API server runs no pods."""
 
     def __post_init__(self) -> None:
         if self.settings.image is None or self.settings.exporter_image is None:
             raise pulumi.InputPropertyError("settings", "image and exporterImage are needed")
         if self.user in ("default", METRICS_USER):
-            raise pulumi.InputPropertyError("user", f"{self.user} is a user of Valkey's own")
+            raise pulumi.InputPropertyError("user", f"{self.user} is one of Valkey's own users")
 
 
 class Valkey(pulumi.ComponentResource):
     """A StatefulSet of one pod with its configuration, volume and Service.
 
-    **Data.** The volume's claim, `data-valkey-0`, outlives the StatefulSet: whatever deletes or replaces that, the next
-    one finds the append-only file. A claim that exists keeps its size whatever `storageGib` says.
+    **Data.** The volume's claim, `data-valkey-0`, outlives the StatefulSet: after a deletion or replacement the next
+    StatefulSet finds the append-only file again. An existing claim keeps its size whatever `storageGib` is.
 
-    No PodDisruptionBudget: with one replica it could only refuse, and a node would never be drained.
+    No PodDisruptionBudget: with one replica it could only refuse, and no node could ever be drained.
     """
 
     address: pulumi.Output[str]
@@ -154,41 +166,36 @@ class Valkey(pulumi.ComponentResource):
     def __init__(self, name: str, args: ValkeyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:kubernetes:Valkey", name, {}, opts)
         self._args = args
-        own = pulumi.ResourceOptions(parent=self)
-        unawaited = {} if args.wait_for_rollout else {"pulumi.com/skipAwait": "true"}
+        child = pulumi.ResourceOptions(parent=self)
 
         conf = valkey_conf(max_memory_mib=args.settings.max_memory_mib)
-        config = ConfigMap(f"{name}-config", metadata=self._metadata(_NAME), data={_CONF: conf}, opts=own)
+        config = ConfigMap(f"{name}-config", metadata=self._metadata(_NAME), data={_CONF: conf}, opts=child)
         secret = Secret(
             f"{name}-auth",
             metadata=self._metadata(_SECRET),
             type="Opaque",
-            # Secret whatever it is given: the SDK marks all of it.
+            # The SDK marks string_data as secret, whatever its values are.
             string_data={
                 _ACL: pulumi.Output.all(password=args.password, metrics_password=args.metrics_password).apply(
                     lambda passwords: users_acl(user=args.user, **passwords)
                 ),
                 _METRICS_PASSWORD: args.metrics_password,
             },
-            opts=own,
+            opts=child,
         )
         account = ServiceAccount(
-            f"{name}-account", metadata=self._metadata(_NAME), automount_service_account_token=False, opts=own
+            f"{name}-account", metadata=self._metadata(_NAME), automount_service_account_token=False, opts=child
         )
         stateful_set = StatefulSet(
             f"{name}-statefulset",
-            metadata=self._metadata(_NAME, **unawaited),
+            metadata=self._metadata(_NAME, wait=args.wait_for_rollout),
             spec=self._stateful_set(conf),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[config, secret, account]),
         )
         Service(
             f"{name}-service",
-            metadata=self._metadata(SERVICE, **unawaited),
-            spec={
-                "type": "ClusterIP",
-                "selector": dict(REDIS),
-                "ports": [{"name": "redis", "port": REDIS_PORT, "target_port": REDIS_PORT, "protocol": "TCP"}],
-            },
+            metadata=self._metadata(SERVICE, wait=args.wait_for_rollout),
+            spec=service("redis", REDIS_PORT, REDIS),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[stateful_set]),
         )
         self.address = pulumi.Output.from_input(f"{SERVICE}.{args.namespace}.svc.cluster.local:{REDIS_PORT}")
@@ -200,13 +207,13 @@ class Valkey(pulumi.ComponentResource):
         )
         self.register_outputs({"address": self.address, "url": self.url})
 
-    def _metadata(self, resource: str, **annotations: str) -> ObjectMetaArgsDict:
-        metadata: ObjectMetaArgsDict = {"name": resource, "namespace": self._args.namespace, "labels": dict(REDIS)}
-        if annotations:
-            metadata["annotations"] = annotations
-        return metadata
+    def _metadata(self, name: str, *, wait: bool = True) -> ObjectMetaArgsDict:
+        return metadata(name, self._args.namespace, REDIS, wait=wait)
 
     def _stateful_set(self, conf: str) -> StatefulSetSpecArgsDict:
+        annotations = rollout_annotations(
+            config=conf, rotations=self._args.rotations, secrets=VALKEY_SECRETS, container=_NAME
+        )
         return {
             "replicas": 1,
             "revision_history_limit": 5,
@@ -214,15 +221,7 @@ class Valkey(pulumi.ComponentResource):
             "selector": {"match_labels": dict(REDIS)},
             "persistent_volume_claim_retention_policy": {"when_deleted": "Retain", "when_scaled": "Retain"},
             "volume_claim_templates": [self._claim()],
-            "template": {
-                "metadata": {
-                    "labels": dict(REDIS),
-                    "annotations": rollout_annotations(
-                        config=conf, rotations=self._args.rotations, secrets=VALKEY_SECRETS, container=_NAME
-                    ),
-                },
-                "spec": self._pod(),
-            },
+            "template": {"metadata": {"labels": dict(REDIS), "annotations": annotations}, "spec": self._pod()},
         }
 
     def _claim(self) -> PersistentVolumeClaimArgsDict:
@@ -239,82 +238,53 @@ class Valkey(pulumi.ComponentResource):
     def _pod(self) -> PodSpecArgsDict:
         settings = self._args.settings
         memory = settings.max_memory_mib
+        valkey: ContainerArgsDict = {
+            "name": _NAME,
+            "image": settings.image,
+            # As PID 1, without the image's entrypoint, which is for containers that start as root.
+            "command": ["valkey-server", f"{_CONFIG}/{_CONF}"],
+            "env": [secret_env("REDISCLI_AUTH", _SECRET, _METRICS_PASSWORD)],
+            "ports": [{"name": "redis", "container_port": REDIS_PORT, "protocol": "TCP"}],
+            # Five minutes: it answers PING only once it has read the append-only file.
+            "startup_probe": _ping("-e", period_seconds=2, failure_threshold=150),
+            "readiness_probe": _ping("-e", period_seconds=5, failure_threshold=2),
+            # Any answer counts, errors too: PING reports a full volume, which a restart would not fix.
+            "liveness_probe": _ping(period_seconds=10, failure_threshold=6),
+            # Twice the data as the limit: the process that rewrites the append-only file shares its memory with the
+            # server until one of them writes, and at worst every page is written meanwhile.
+            "resources": resources(
+                requests=("100m", f"{memory + _OVERHEAD_MIB}Mi"), limits=("1", f"{2 * memory + _OVERHEAD_MIB}Mi")
+            ),
+            "security_context": LOCKED_DOWN,
+            "volume_mounts": [
+                mount("config", _CONFIG),
+                mount("auth", _AUTH),
+                mount("data", DATA_PATH, read_only=False),
+            ],
+        }
+        exporter = metrics_exporter(
+            image=settings.exporter_image,
+            port=REDIS_METRICS_PORT,
+            path="/health",
+            env=[
+                {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{REDIS_PORT}"},
+                {"name": "REDIS_USER", "value": METRICS_USER},
+                secret_env("REDIS_PASSWORD", _SECRET, _METRICS_PASSWORD),
+            ],
+        )
         return {
-            "service_account_name": _NAME,
-            "automount_service_account_token": False,
-            "enable_service_links": False,
-            # SIGTERM writes the last second out and ends it.
+            **locked_down_pod(_NAME, _VALKEY_UID, valkey, exporter, fs_group_change_policy="OnRootMismatch"),
+            # On SIGTERM it writes the last second to the append-only file and exits.
             "termination_grace_period_seconds": 30,
-            "security_context": {
-                "run_as_non_root": True,
-                "run_as_user": _VALKEY_UID,
-                "run_as_group": _VALKEY_UID,
-                "fs_group": _VALKEY_UID,
-                "fs_group_change_policy": "OnRootMismatch",
-                "seccomp_profile": {"type": "RuntimeDefault"},
-            },
-            "volumes": [
-                {"name": "config", "config_map": {"name": _NAME}},
-                {
-                    "name": "auth",
-                    "secret": {
-                        "secret_name": _SECRET,
-                        "items": [{"key": _ACL, "path": _ACL}],
-                        "default_mode": 0o440,
-                    },
-                },
-            ],
-            "containers": [
-                {
-                    "name": _NAME,
-                    "image": settings.image,
-                    # As PID 1, without the image's own entry point: that is for containers that start as root.
-                    "command": ["valkey-server", f"{_CONFIG}/{_CONF}"],
-                    "env": [self._metrics_password("REDISCLI_AUTH")],
-                    "ports": [{"name": "redis", "container_port": REDIS_PORT, "protocol": "TCP"}],
-                    # Five minutes: it answers PING when the append-only file is read in.
-                    "startup_probe": _cli_probe("-e", period_seconds=2, failure_threshold=150),
-                    "readiness_probe": _cli_probe("-e", period_seconds=5, failure_threshold=2),
-                    # Any answer will do: a restart would not mend a full volume, of which PING says so.
-                    "liveness_probe": _cli_probe(period_seconds=10, failure_threshold=6),
-                    "resources": {
-                        "requests": {"cpu": "100m", "memory": f"{memory + _OVERHEAD_MIB}Mi"},
-                        # Twice the data: the process that rewrites the append-only file shares memory with the server
-                        # until one of them writes, and at worst every page is written meanwhile.
-                        "limits": {"cpu": "1", "memory": f"{2 * memory + _OVERHEAD_MIB}Mi"},
-                    },
-                    "security_context": LOCKED_DOWN,
-                    "volume_mounts": [
-                        {"name": "config", "mount_path": _CONFIG, "read_only": True},
-                        {"name": "auth", "mount_path": _AUTH, "read_only": True},
-                        {"name": "data", "mount_path": DATA_PATH, "read_only": False},
-                    ],
-                },
-                metrics_exporter(
-                    image=settings.exporter_image,
-                    port=REDIS_METRICS_PORT,
-                    path="/health",
-                    env=[
-                        {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{REDIS_PORT}"},
-                        {"name": "REDIS_USER", "value": METRICS_USER},
-                        self._metrics_password("REDIS_PASSWORD"),
-                    ],
-                ),
-            ],
-        }
-
-    def _metrics_password(self, variable: str) -> EnvVarArgsDict:
-        return {
-            "name": variable,
-            "value_from": {"secret_key_ref": {"name": _SECRET, "key": _METRICS_PASSWORD}},
+            "volumes": [{"name": "config", "config_map": {"name": _NAME}}, secret_file("auth", _SECRET, _ACL)],
         }
 
 
-def _cli_probe(*flags: str, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-    """PING as METRICS_USER, whose password valkey-cli reads from its environment. `-e` makes an error a failure."""
-    return {
-        "exec_": {"command": ["valkey-cli", *flags, "--user", METRICS_USER, "-p", str(REDIS_PORT), "ping"]},
-        "period_seconds": period_seconds,
-        "failure_threshold": failure_threshold,
-        "timeout_seconds": 3,
-    }
+def _ping(*flags: str, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
+    """PING as METRICS_USER, whose password valkey-cli reads from its environment. With `-e` an error is a failure."""
+    return probe(
+        {"exec_": {"command": ["valkey-cli", *flags, "--user", METRICS_USER, "-p", str(REDIS_PORT), "ping"]}},
+        period_seconds=period_seconds,
+        failure_threshold=failure_threshold,
+        timeout_seconds=3,
+    )

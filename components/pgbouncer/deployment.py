@@ -1,4 +1,4 @@
-"""PgBouncer on the cluster: the one way from the services to the database."""
+"""PgBouncer on the cluster: every service reaches the database through it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgsDict
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
+    ContainerArgsDict,
     PodSpecArgsDict,
     ProbeArgsDict,
     Secret,
@@ -20,58 +21,67 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
-from components.kubernetes.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT, POSTGRES_PORT
-from components.kubernetes.pods import LOCKED_DOWN, metrics_exporter, rollout_annotations
-from components.pgbouncer.ini import (
-    CLIENT_IDLE_TIMEOUT_SECONDS,
-    ClientTls,
-    PgBouncerIni,
-    ServerTls,
-    auth_file,
+from components.kubernetes.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT
+from components.kubernetes.pods import (
+    LOCKED_DOWN,
+    locked_down_pod,
+    metadata,
+    metrics_exporter,
+    mount,
+    probe,
+    resources,
+    rollout_annotations,
+    secret_env,
+    secret_file,
+    service,
 )
+from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS, ClientTls, PgBouncerIni, ServerTls, auth_file
+from components.server import Server
 from settings import KNOWN_AT_DEPLOY, STATS_USER, PgBouncerSettings, Product
 
 SERVICE = "pgbouncer"
 CLIENT_TLS_SECRET = "pgbouncer-tls"  # noqa: S105 (a name)
-"""A kubernetes.io/tls Secret that must exist in the namespace when clients speak TLS: cert-manager's, or by hand."""
+"""A kubernetes.io/tls Secret that must exist in the namespace when clients use TLS, made by cert-manager or by hand."""
 
 OLDEST_IMAGE = (1, 25, 2)
 """Older ones can be crashed by an unauthenticated SCRAM message."""
 
 PRE_STOP_SECONDS = 15
-"""Between leaving the Service and SIGTERM, still taking new clients: kube-proxy on every node needs to hear of it."""
+"""Between leaving the Service and SIGTERM. It still accepts clients until kube-proxy on every node has been updated."""
 
 _CONFIG = "/etc/pgbouncer"
 _INI = "pgbouncer.ini"
 _AUTH = "/etc/pgbouncer-auth"
+_AUTH_SECRET = "pgbouncer-auth"  # noqa: S105 (a name)
 _CA = "/etc/pgbouncer-ca"
 _TLS = "/etc/pgbouncer-tls"
 _USERLIST = "userlist.txt"
+_CA_CONFIG_MAP = "rds-ca"
 _CA_FILE = "rds-ca.pem"
 _EXPORTER_DSN = "exporter-dsn"
+_PRIORITY = "lightwave-pooler"
 _PGBOUNCER_UID = 70
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PgBouncerArgs:
-    """What `PgBouncer` needs."""
+    """Arguments of `PgBouncer`."""
 
     namespace: str
     settings: PgBouncerSettings
     products: Sequence[Product]
-    server_host: pulumi.Input[str]
-    """Host name of the database server, as its certificate says it."""
-    server_port: pulumi.Input[int] = POSTGRES_PORT
-    ca_bundle: pulumi.Input[str] | None
-    """PEM certificates of the CAs that sign the database server's; None for a developer's own, which speaks no TLS."""
+    server: Server
+    """The database server, by the host name in its certificate."""
+    ca_pem: pulumi.Input[str] | None
+    """PEM text of the CA certificates that verify the database server's; None for a local server, which has no TLS."""
     verifiers: Mapping[str, pulumi.Input[str]]
-    """By role, every login role and `STATS_USER`: the SCRAM verifier that the server holds too."""
+    """The SCRAM verifier of every login role and of `STATS_USER`, by role; the server holds the same ones."""
     stats_password: pulumi.Input[str]
     """Password of `STATS_USER`, for the metrics exporter."""
     rotations: Mapping[str, int]
-    """By role: the counter of its password. Raising one rolls the pods, which read the auth file when they start."""
+    """Rotation counters by role. Raising one replaces the pods, which read the auth file only when they start."""
     wait_for_rollout: bool = True
-    """Whether an update waits until the pods are ready; False against an API server that runs none."""
+    """Whether an update waits until the pods are ready; False where the API server runs no pods."""
 
     def __post_init__(self) -> None:
         roles = [STATS_USER, *(product.login_role for product in self.products)]
@@ -83,15 +93,15 @@ class PgBouncerArgs:
         version = image_version(self.settings.image)
         if version < OLDEST_IMAGE:
             raise pulumi.InputPropertyError(
-                "settings", f"image is PgBouncer {'.'.join(map(str, version))}; allowed: 1.25.2 or newer"
+                "settings", f"image is PgBouncer {'.'.join(map(str, version))}; expected: 1.25.2 or newer"
             )
-        bundle = self.ca_bundle
-        if isinstance(bundle, str) and bundle != KNOWN_AT_DEPLOY and "-----BEGIN CERTIFICATE-----" not in bundle:
-            raise pulumi.InputPropertyError("ca_bundle", "holds no PEM certificate")
+        pem = self.ca_pem
+        if isinstance(pem, str) and pem != KNOWN_AT_DEPLOY and "-----BEGIN CERTIFICATE-----" not in pem:
+            raise pulumi.InputPropertyError("ca_pem", "contains no PEM certificate")
 
 
 def image_version(image: str) -> tuple[int, int, int]:
-    """PgBouncer's version by the image's tag, such as v1.25.2-p0. Raises InputPropertyError for a tag without one."""
+    """PgBouncer's version from the image's tag, such as v1.25.2-p0. Raises InputPropertyError for a tag without one."""
     if image == KNOWN_AT_DEPLOY:
         return OLDEST_IMAGE
     found = re.search(r":v?(\d+)\.(\d+)\.(\d+)[^:/@]*@", image)
@@ -102,11 +112,11 @@ def image_version(image: str) -> tuple[int, int, int]:
 
 
 def drain_seconds(products: Sequence[Product]) -> int:
-    """How long a stopping PgBouncer may go on serving, in seconds: longer than a client's connection lives.
+    """How long a stopping PgBouncer may keep serving, in seconds: longer than a client's connection lives.
 
-    Idle connections end after CLIENT_IDLE_TIMEOUT_SECONDS at the latest. Busy ones end when their owner says so, at
-    that age or sooner: Django's by CONN_MAX_AGE, Payload's by maxLifetimeSeconds of its node-postgres pool. Then the
-    last transaction may still run: one statement and one pause in it, at the longest that any role is allowed.
+    PgBouncer closes idle connections after CLIENT_IDLE_TIMEOUT_SECONDS. Clients close busy ones at that age or sooner:
+    Django by CONN_MAX_AGE, Payload by maxLifetimeSeconds of its node-postgres pool. The last transaction may then take
+    one statement and one pause, each as long as the most patient role allows.
     """
     longest = max(p.statement_timeout_ms + p.idle_in_transaction_timeout_ms for p in products)
     return PRE_STOP_SECONDS + CLIENT_IDLE_TIMEOUT_SECONDS + -(-longest // 1000)
@@ -115,9 +125,9 @@ def drain_seconds(products: Sequence[Product]) -> int:
 class PgBouncer(pulumi.ComponentResource):
     """A Deployment with its configuration, Service and disruption budget.
 
-    **Rollout.** A pod that drains still holds its server connections, and Kubernetes does not count it any more. So a
-    new pod counts as available only after `drain_seconds` (minReadySeconds): the next old pod is stopped when the one
-    before it is gone, and never more instances hold connections than the connection budget counts.
+    **Rollout.** A draining pod still holds server connections, but Kubernetes no longer counts it. A new pod therefore
+    becomes available only after `drain_seconds` (minReadySeconds), when the pod stopped before it is gone: there are
+    never more instances with connections than the connection budget counts.
     """
 
     address: pulumi.Output[str]
@@ -125,50 +135,49 @@ class PgBouncer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PgBouncerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:kubernetes:PgBouncer", name, {}, opts)
-        self._name = name
         self._args = args
-        own = pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(parent=self)
 
-        ini = pulumi.Output.all(args.server_host, args.server_port).apply(lambda server: self._ini(*server))
-        config = ConfigMap(f"{name}-config", metadata=self._metadata(SERVICE), data={_INI: ini}, opts=own)
-        authorities = (
-            ConfigMap(f"{name}-ca", metadata=self._metadata("rds-ca"), data={_CA_FILE: args.ca_bundle}, opts=own)
-            if args.ca_bundle is not None
-            else None
-        )
-        secret = Secret(
-            f"{name}-auth",
-            metadata=self._metadata("pgbouncer-auth"),
-            type="Opaque",
-            # Secret whatever it is given: the SDK marks all of it.
-            string_data={
-                _USERLIST: pulumi.Output.all(**args.verifiers).apply(auth_file),
-                _EXPORTER_DSN: pulumi.Output.from_input(args.stats_password).apply(self._dsn),
-            },
-            opts=own,
-        )
-        account = ServiceAccount(
-            f"{name}-account", metadata=self._metadata(SERVICE), automount_service_account_token=False, opts=own
-        )
-        # Without it a node under pressure could evict the pooler first, and with it both products.
-        priority = PriorityClass(
-            f"{name}-priority",
-            metadata={"name": "lightwave-pooler"},
-            value=1_000_000,
-            global_default=False,
-            preemption_policy="PreemptLowerPriority",
-            description="PgBouncer: every service reaches the database through it.",
-            opts=own,
-        )
+        ini = pulumi.Output.all(args.server.host, args.server.port).apply(lambda server: self._ini(*server))
+        mounted: list[pulumi.Resource] = [
+            ConfigMap(f"{name}-config", metadata=self._metadata(SERVICE), data={_INI: ini}, opts=child),
+            Secret(
+                f"{name}-auth",
+                metadata=self._metadata(_AUTH_SECRET),
+                type="Opaque",
+                # The SDK marks string_data as secret, whatever its values are.
+                string_data={
+                    _USERLIST: pulumi.Output.all(**args.verifiers).apply(auth_file),
+                    _EXPORTER_DSN: pulumi.Output.from_input(args.stats_password).apply(self._dsn),
+                },
+                opts=child,
+            ),
+            ServiceAccount(
+                f"{name}-account", metadata=self._metadata(SERVICE), automount_service_account_token=False, opts=child
+            ),
+            # Without it a node under pressure could evict PgBouncer first, and every service would lose the database.
+            PriorityClass(
+                f"{name}-priority",
+                metadata={"name": _PRIORITY},
+                value=1_000_000,
+                global_default=False,
+                preemption_policy="PreemptLowerPriority",
+                description="PgBouncer: every service reaches the database through it.",
+                opts=child,
+            ),
+        ]
+        if args.ca_pem is not None:
+            ca = {_CA_FILE: args.ca_pem}
+            mounted.append(ConfigMap(f"{name}-ca", metadata=self._metadata(_CA_CONFIG_MAP), data=ca, opts=child))
         drain = drain_seconds(args.products)
         seconds = (args.settings.replicas + 1) * (drain + 60)
         deployment = Deployment(
             f"{name}-deployment",
-            metadata=self._metadata(SERVICE, **({} if args.wait_for_rollout else {"pulumi.com/skipAwait": "true"})),
+            metadata=self._metadata(SERVICE, wait=args.wait_for_rollout),
             spec=self._deployment(drain, ini),
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[config, *([authorities] if authorities else []), secret, account, priority],
+                depends_on=mounted,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{seconds}s", update=f"{seconds}s"),
             ),
         )
@@ -176,47 +185,33 @@ class PgBouncer(pulumi.ComponentResource):
             f"{name}-disruption",
             metadata=self._metadata(SERVICE),
             spec={"max_unavailable": 1, "selector": {"match_labels": dict(PGBOUNCER)}},
-            opts=own,
+            opts=child,
         )
         Service(
             f"{name}-service",
-            metadata=self._metadata(SERVICE, **({} if args.wait_for_rollout else {"pulumi.com/skipAwait": "true"})),
-            spec={
-                "type": "ClusterIP",
-                "selector": dict(PGBOUNCER),
-                "ports": [
-                    {
-                        "name": "postgres",
-                        "port": PGBOUNCER_PORT,
-                        "target_port": PGBOUNCER_PORT,
-                        "protocol": "TCP",
-                    }
-                ],
-            },
+            metadata=self._metadata(SERVICE, wait=args.wait_for_rollout),
+            spec=service("postgres", PGBOUNCER_PORT, PGBOUNCER),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[deployment]),
         )
         self.address = pulumi.Output.from_input(f"{SERVICE}.{args.namespace}.svc.cluster.local:{PGBOUNCER_PORT}")
         self.register_outputs({"address": self.address})
 
-    def _metadata(self, resource: str, **annotations: str) -> ObjectMetaArgsDict:
-        metadata: ObjectMetaArgsDict = {"name": resource, "namespace": self._args.namespace, "labels": dict(PGBOUNCER)}
-        if annotations:
-            metadata["annotations"] = annotations
-        return metadata
+    def _metadata(self, name: str, *, wait: bool = True) -> ObjectMetaArgsDict:
+        return metadata(name, self._args.namespace, PGBOUNCER, wait=wait)
 
     def _ini(self, server_host: str, server_port: float) -> str:
         settings = self._args.settings
         return PgBouncerIni(
             version=image_version(settings.image or KNOWN_AT_DEPLOY)[:2],
             server_host=server_host,
-            # The engine's numbers are floats.
+            # Pulumi's numbers are floats.
             server_port=int(server_port),
             listen_address="0.0.0.0",  # noqa: S104 (its pod's address; network policies decide who reaches it)
             listen_port=PGBOUNCER_PORT,
             products=self._args.products,
             max_client_connections=settings.max_client_connections,
             auth_file_path=f"{_AUTH}/{_USERLIST}",
-            server_tls=ServerTls(ca_path=f"{_CA}/{_CA_FILE}") if self._args.ca_bundle is not None else None,
+            server_tls=ServerTls(ca_path=f"{_CA}/{_CA_FILE}") if self._args.ca_pem is not None else None,
             client_tls=ClientTls(certificate_path=f"{_TLS}/tls.crt", key_path=f"{_TLS}/tls.key")
             if settings.client_tls
             else None,
@@ -229,6 +224,9 @@ class PgBouncer(pulumi.ComponentResource):
 
     def _deployment(self, drain: int, ini: pulumi.Output[str]) -> DeploymentSpecArgsDict:
         settings = self._args.settings
+        annotations = rollout_annotations(
+            config=ini, rotations=self._args.rotations, secrets=list(self._args.verifiers), container=SERVICE
+        )
         return {
             "replicas": settings.replicas,
             "revision_history_limit": 5,
@@ -237,110 +235,59 @@ class PgBouncer(pulumi.ComponentResource):
             "selector": {"match_labels": dict(PGBOUNCER)},
             "strategy": {
                 "type": "RollingUpdate",
-                "rolling_update": {
-                    "max_surge": settings.max_surge,
-                    "max_unavailable": 0 if settings.max_surge else 1,
-                },
+                "rolling_update": {"max_surge": settings.max_surge, "max_unavailable": 0 if settings.max_surge else 1},
             },
-            "template": {
-                "metadata": {
-                    "labels": dict(PGBOUNCER),
-                    "annotations": rollout_annotations(
-                        config=ini,
-                        rotations=self._args.rotations,
-                        secrets=list(self._args.verifiers),
-                        container=SERVICE,
-                    ),
-                },
-                "spec": self._pod(drain),
-            },
+            "template": {"metadata": {"labels": dict(PGBOUNCER), "annotations": annotations}, "spec": self._pod(drain)},
         }
 
     def _pod(self, drain: int) -> PodSpecArgsDict:
         settings = self._args.settings
         volumes: list[VolumeArgsDict] = [
             {"name": "config", "config_map": {"name": SERVICE}},
-            {
-                "name": "auth",
-                "secret": {
-                    "secret_name": "pgbouncer-auth",
-                    "items": [{"key": _USERLIST, "path": _USERLIST}],
-                    "default_mode": 0o440,
-                },
-            },
+            secret_file("auth", _AUTH_SECRET, _USERLIST),
             {"name": "tmp", "empty_dir": {"medium": "Memory", "size_limit": "16Mi"}},
         ]
-        mounts = [("config", _CONFIG, True), ("auth", _AUTH, True), ("tmp", "/tmp", False)]  # noqa: S108
-        if self._args.ca_bundle is not None:
-            volumes.insert(1, {"name": "ca", "config_map": {"name": "rds-ca"}})
-            mounts.insert(1, ("ca", _CA, True))
+        mounts = [mount("config", _CONFIG), mount("auth", _AUTH), mount("tmp", "/tmp", read_only=False)]  # noqa: S108
+        if self._args.ca_pem is not None:
+            volumes.insert(1, {"name": "ca", "config_map": {"name": _CA_CONFIG_MAP}})
+            mounts.insert(1, mount("ca", _CA))
         if settings.client_tls:
             volumes.append({"name": "tls", "secret": {"secret_name": CLIENT_TLS_SECRET, "default_mode": 0o440}})
-            mounts.append(("tls", _TLS, True))
+            mounts.append(mount("tls", _TLS))
+        listening: ProbeArgsDict = {"tcp_socket": {"port": PGBOUNCER_PORT}}
+        pgbouncer: ContainerArgsDict = {
+            "name": SERVICE,
+            "image": settings.image,
+            # As PID 1, without the image's entrypoint, which would write a configuration of its own.
+            "command": ["pgbouncer", f"{_CONFIG}/{_INI}"],
+            "ports": [{"name": "postgres", "container_port": PGBOUNCER_PORT, "protocol": "TCP"}],
+            # No signal here: a second one makes PgBouncer exit at once. The kubelet's own sleep (Kubernetes 1.30 and
+            # newer) needs no shell in the image.
+            "lifecycle": {"pre_stop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+            "startup_probe": probe(listening, period_seconds=1, failure_threshold=30),
+            "readiness_probe": probe(listening, period_seconds=5, failure_threshold=2),
+            "liveness_probe": probe(listening, period_seconds=10, failure_threshold=6),
+            # PgBouncer has one thread: it cannot use more than one core.
+            "resources": resources(requests=("250m", "128Mi"), limits=("1", "256Mi")),
+            "security_context": LOCKED_DOWN,
+            "volume_mounts": mounts,
+        }
+        exporter = metrics_exporter(
+            image=settings.exporter_image,
+            port=PGBOUNCER_METRICS_PORT,
+            path="/",
+            env=[secret_env("PGBOUNCER_EXPORTER_CONNECTION_STRING", _AUTH_SECRET, _EXPORTER_DSN)],
+        )
         return {
-            "service_account_name": SERVICE,
-            "automount_service_account_token": False,
-            "enable_service_links": False,
-            "priority_class_name": "lightwave-pooler",
+            **locked_down_pod(SERVICE, _PGBOUNCER_UID, pgbouncer, exporter),
+            "priority_class_name": _PRIORITY,
             "termination_grace_period_seconds": drain,
-            "security_context": {
-                "run_as_non_root": True,
-                "run_as_user": _PGBOUNCER_UID,
-                "run_as_group": _PGBOUNCER_UID,
-                "fs_group": _PGBOUNCER_UID,
-                "seccomp_profile": {"type": "RuntimeDefault"},
-            },
             "topology_spread_constraints": [
                 _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
                 _spread("kubernetes.io/hostname", "ScheduleAnyway"),
             ],
             "volumes": volumes,
-            "containers": [
-                {
-                    "name": SERVICE,
-                    "image": settings.image,
-                    # As PID 1, without the image's own entry point: it would write a configuration.
-                    "command": ["pgbouncer", f"{_CONFIG}/{_INI}"],
-                    "ports": [{"name": "postgres", "container_port": PGBOUNCER_PORT, "protocol": "TCP"}],
-                    # No signal here: a second one ends PgBouncer at once. The kubelet's own sleep (Kubernetes 1.30 and
-                    # newer) needs no shell in the image.
-                    "lifecycle": {"pre_stop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
-                    "startup_probe": _probe(period_seconds=1, failure_threshold=30),
-                    "readiness_probe": _probe(period_seconds=5, failure_threshold=2),
-                    "liveness_probe": _probe(period_seconds=10, failure_threshold=6),
-                    # One thread: more than one core is of no use to it.
-                    "resources": {
-                        "requests": {"cpu": "250m", "memory": "128Mi"},
-                        "limits": {"cpu": "1", "memory": "256Mi"},
-                    },
-                    "security_context": LOCKED_DOWN,
-                    "volume_mounts": [
-                        {"name": volume, "mount_path": path, "read_only": read_only}
-                        for volume, path, read_only in mounts
-                    ],
-                },
-                metrics_exporter(
-                    image=settings.exporter_image,
-                    port=PGBOUNCER_METRICS_PORT,
-                    path="/",
-                    env=[
-                        {
-                            "name": "PGBOUNCER_EXPORTER_CONNECTION_STRING",
-                            "value_from": {"secret_key_ref": {"name": "pgbouncer-auth", "key": _EXPORTER_DSN}},
-                        }
-                    ],
-                ),
-            ],
         }
-
-
-def _probe(*, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-    return {
-        "tcp_socket": {"port": PGBOUNCER_PORT},
-        "period_seconds": period_seconds,
-        "failure_threshold": failure_threshold,
-        "timeout_seconds": 2,
-    }
 
 
 def _spread(topology_key: str, when_unsatisfiable: str) -> TopologySpreadConstraintArgsDict:
@@ -349,6 +296,6 @@ def _spread(topology_key: str, when_unsatisfiable: str) -> TopologySpreadConstra
         "topology_key": topology_key,
         "when_unsatisfiable": when_unsatisfiable,
         "label_selector": {"match_labels": dict(PGBOUNCER)},
-        # Each revision by itself: the pods that it replaces do not count.
+        # Each revision is spread by itself: the pods that it replaces do not count.
         "match_label_keys": ["pod-template-hash"],
     }

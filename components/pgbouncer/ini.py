@@ -1,6 +1,6 @@
-"""pgbouncer.ini and its auth file: the one renderer, for production's ConfigMap, the plan and the local pooler.
+"""Renders pgbouncer.ini and its auth file: for production's ConfigMap, the plan and local stacks.
 
-Pure: text in, text out. Which PgBouncer version knows which key is from its NEWS.md.
+Which PgBouncer version knows which key is from its NEWS.md.
 """
 
 import re
@@ -17,17 +17,17 @@ CONTAINER_VERSION = (1, 25)
 """Of the image in local/compose.yaml."""
 
 CLIENT_IDLE_TIMEOUT_SECONDS = 300
-"""A client idle for longer is disconnected, so that a drain ends. Longer than the clients' own limit on idle
-connections (node-postgres closes after 10 s, Django after CONN_MAX_AGE)."""
+"""A client that is idle for longer is disconnected, so that a drain ends. Clients close idle connections sooner
+themselves: node-postgres after 10 s, Django after CONN_MAX_AGE."""
 
 QUERY_WAIT_TIMEOUT_SECONDS = 30
-"""A query that waits longer for a server connection fails: before the 60 s after which load balancers give up."""
+"""A query that waits longer for a server connection fails: before load balancers give up after 60 s."""
 
 MAX_PREPARED_STATEMENTS = 200
-"""Kept for each server connection: PgBouncer's own default since 1.24."""
+"""Per server connection: PgBouncer's own default since 1.24."""
 
 _OWN_DESCRIPTORS = 64
-"""Listening sockets, log, event loop, DNS and the admin console: generous."""
+"""For listening sockets, log, event loop, DNS and the admin console, with room to spare."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +35,13 @@ class ServerTls:
     """TLS from PgBouncer to PostgreSQL."""
 
     ca_path: str
-    """PEM file with the CAs that may sign the server's certificate."""
+    """PEM file with the CA certificates that verify the server."""
     mode: Literal["verify-full", "verify-ca"] = "verify-full"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClientTls:
-    """TLS from clients to PgBouncer; with it, plaintext clients are refused."""
+    """TLS from clients to PgBouncer, which then refuses plaintext clients."""
 
     certificate_path: str
     key_path: str
@@ -49,10 +49,10 @@ class ClientTls:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PgBouncerIni:
-    """One instance's configuration. Raises ValueError for what PgBouncer would misread or not know."""
+    """The configuration of one instance. Raises ValueError for values that PgBouncer would misread or not know."""
 
     version: tuple[int, int]
-    """Major and minor of the PgBouncer that reads it: keys it does not know are left out."""
+    """Major and minor version of the PgBouncer that reads the file: keys that it does not know are left out."""
     server_host: str
     server_port: int = 5432
     listen_address: str
@@ -61,10 +61,10 @@ class PgBouncerIni:
     max_client_connections: int
     auth_file_path: str
     server_tls: ServerTls | None
-    """None: plaintext, for a developer's own server."""
+    """None: no TLS, for a local server."""
     client_tls: ClientTls | None = None
     stats_user: bool = False
-    """Whether `STATS_USER` may log in to the admin console; its verifier then belongs in the auth file."""
+    """Whether `STATS_USER` may log in to the admin console; the auth file must then have its verifier."""
     log_path: str | None = None
     """None: stderr, as in a container."""
     pid_path: str | None = None
@@ -72,10 +72,10 @@ class PgBouncerIni:
     def __post_init__(self) -> None:
         if self.version < OLDEST_VERSION:
             raise ValueError(
-                f"PgBouncer {_dotted(self.version)} is too old; allowed: {_dotted(OLDEST_VERSION)} or newer"
+                f"PgBouncer {_dotted(self.version)} is too old; expected: {_dotted(OLDEST_VERSION)} or newer"
             )
         if not self.products:
-            raise ValueError("no product: PgBouncer would serve nobody")
+            raise ValueError("no product: PgBouncer would have no users")
         texts = (self.server_host, self.listen_address, self.auth_file_path, self.log_path or "", self.pid_path or "")
         if any(re.search(r"[\n\r]", text) for text in texts):
             raise ValueError("a line break in a host or path would start a new setting")
@@ -114,16 +114,16 @@ class PgBouncerIni:
 
     @property
     def server_connections(self) -> int:
-        """Server connections of this instance at worst: every pool and its reserve full."""
+        """The most server connections of this instance: every pool and its reserve full."""
         return sum(p.pool.size + p.pool.reserve for p in self.products)
 
     @property
     def file_descriptors(self) -> int:
-        """What the process's file-descriptor limit must allow. Under a lower one new clients hang without an error."""
+        """The file-descriptor limit that the process needs. Below it, new clients hang without an error."""
         return self.max_client_connections + self.server_connections + _OWN_DESCRIPTORS
 
     def render(self) -> str:
-        """The file's text; the same input gives the same text."""
+        """The text of the file: the same for the same input."""
         server = f"host={_quoted(self.server_host)} port={self.server_port} dbname={DATABASE}"
         sections = (
             ";; Generated: edits are overwritten.",
@@ -236,9 +236,9 @@ class PgBouncerIni:
 
 
 def auth_file(verifiers: Mapping[str, str]) -> str:
-    """The auth file's text (userlist.txt), by role the verifier that the server holds too. Who is not in it is refused.
+    """The text of the auth file (userlist.txt), from verifiers by role. PgBouncer refuses roles that are not in it.
 
-    Raises ValueError for anything but a SCRAM verifier: a plain password would work, and lie there for all to read.
+    Raises ValueError for anything but a SCRAM verifier: a plain password would work, but be readable in the file.
     """
     wrong = sorted(role for role, verifier in verifiers.items() if not verifier.startswith("SCRAM-SHA-256$"))
     if wrong:

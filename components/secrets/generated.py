@@ -1,12 +1,11 @@
-"""Every password and application secret of the platform: generated in prod, given in dev, the same to who uses them.
+"""Every password and application secret of the platform: generated in prod, given by the local state in dev.
 
-**Rotation.** Each secret has a counter in stack config (`rotations`); raising it generates that secret anew, with its
-salt, and touches no other. The engine then changes what is made of it in this order: the role on the server, the
-pooler's auth file, the clients' Secret. Connections that are open stay open; between the first step and the restart of
-a client's pods, its old pods cannot log in anew.
+**Rotation.** Each secret has a counter in stack config (`rotations`). Raising it regenerates that secret and its salt,
+and no other. Pulumi then updates, in this order: the role on the server, PgBouncer's auth file, the clients' Secret.
+Open connections stay open, but until a client's pods restart they cannot open new ones.
 
-**Protection.** A protected resource cannot be replaced, so the secrets themselves are not protected: rotation would be
-refused. The component is, and with it the stack: `destroy` is refused as a whole.
+**Protection.** A protected resource cannot be replaced, and rotation replaces the secrets, so they are not protected.
+The component is: `pulumi destroy` is refused as a whole.
 """
 
 import base64
@@ -15,12 +14,13 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_random as random
+from pydantic import SecretStr
 
 from components.secrets.scram import scram_verifier
 from settings import LocalState
 
 PASSWORD_LENGTH = 40
-"""Letters and digits: 238 bits. No special character: the password stands in URLs, SQL literals and ini files."""
+"""Letters and digits: 238 bits. No special characters, because passwords appear in URLs, SQL literals and ini files."""
 
 SALT_BYTES = 16
 """PostgreSQL's own salt length (SCRAM_DEFAULT_SALT_LEN)."""
@@ -28,33 +28,33 @@ SALT_BYTES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedSecretsArgs:
-    """What `GeneratedSecrets` needs."""
+    """Arguments of `GeneratedSecrets`."""
 
     admin: str
     """The master role."""
     login_roles: Sequence[str]
     application_secrets: Sequence[str]
-    """By env variable, such as PAYLOAD_SECRET."""
+    """Names of env variables, such as PAYLOAD_SECRET."""
     rotations: Mapping[str, int]
-    """By role or env variable: its counter; 0 where it has none."""
+    """Rotation counters by role or env variable; one that is missing counts as 0."""
     protect: bool
     """Whether the secrets as a whole are protected from deletion."""
     given: LocalState | None = None
-    """Where the values exist already (the dev stack): they are taken and nothing is generated."""
+    """The existing secrets of a local stack; with it, nothing is generated."""
 
     def __post_init__(self) -> None:
         names = [self.admin, *self.login_roles, *self.application_secrets]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
-            raise pulumi.InputPropertyError("login_roles", f"two secrets of one name: {', '.join(repeated)}")
+            raise pulumi.InputPropertyError("login_roles", f"two secrets have the same name: {', '.join(repeated)}")
         unknown = sorted(set(self.rotations) - set(names))
         if unknown:
             raise pulumi.InputPropertyError(
-                "rotations", f"no secret: {', '.join(unknown)}; allowed: {', '.join(names)}"
+                "rotations", f"no such secret: {', '.join(unknown)}; expected: {', '.join(names)}"
             )
         if self.given is not None:
             if self.rotations:
-                raise pulumi.InputPropertyError("rotations", "nothing is generated here: given values do not rotate")
+                raise pulumi.InputPropertyError("rotations", "given secrets cannot be rotated")
             roles = [self.admin, *self.login_roles]
             missing = [
                 *(f"passwords.{role}" for role in roles if role not in self.given.passwords),
@@ -69,40 +69,32 @@ class GeneratedSecrets(pulumi.ComponentResource):
     """Passwords, their SCRAM verifiers, application secrets. Every value is secret."""
 
     passwords: dict[str, pulumi.Output[str]]
-    """By role: the admin and every login role."""
+    """By role, for the admin and every login role."""
     verifiers: dict[str, pulumi.Output[str]]
-    """By login role: `SCRAM-SHA-256$…` of its password, for the server and for PgBouncer's auth file alike."""
+    """By login role: the `SCRAM-SHA-256$…` verifier of its password, for the server and PgBouncer's auth file."""
     application: dict[str, pulumi.Output[str]]
     """By env variable."""
 
     def __init__(self, name: str, args: GeneratedSecretsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        own = pulumi.ResourceOptions(protect=args.protect or None)
-        super().__init__("lightwave:secrets:GeneratedSecrets", name, {}, pulumi.ResourceOptions.merge(opts, own))
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=args.protect or None))
+        super().__init__("lightwave:secrets:GeneratedSecrets", name, {}, opts)
         self._name = name
         self._rotations = args.rotations
-        if args.given is None:
-            self.passwords = {role: self._password(role) for role in (args.admin, *args.login_roles)}
+        roles = [args.admin, *args.login_roles]
+        if given := args.given:
+            self.passwords = _taken(given.passwords, roles)
+            self.verifiers = _taken(given.scram_verifiers, args.login_roles)
+            self.application = _taken(given.secrets, args.application_secrets)
+        else:
+            self.passwords = {role: self._password(role) for role in roles}
             self.verifiers = {role: self._verifier(role) for role in args.login_roles}
             self.application = {secret: self._password(secret) for secret in args.application_secrets}
-        else:
-            given = args.given
-            self.passwords = {
-                role: pulumi.Output.secret(given.passwords[role].get_secret_value())
-                for role in (args.admin, *args.login_roles)
-            }
-            self.verifiers = {
-                role: pulumi.Output.secret(given.scram_verifiers[role].get_secret_value()) for role in args.login_roles
-            }
-            self.application = {
-                secret: pulumi.Output.secret(given.secrets[secret].get_secret_value())
-                for secret in args.application_secrets
-            }
         self.register_outputs(
             {"passwords": self.passwords, "verifiers": self.verifiers, "application": self.application}
         )
 
-    def _options(self) -> pulumi.ResourceOptions:
-        # Said, not left out: a child would inherit the component's protection.
+    def _child(self) -> pulumi.ResourceOptions:
+        # Explicit, because a child inherits the component's protection.
         return pulumi.ResourceOptions(parent=self, protect=False)
 
     def _keepers(self, secret: str) -> dict[str, str]:
@@ -114,7 +106,7 @@ class GeneratedSecrets(pulumi.ComponentResource):
             length=PASSWORD_LENGTH,
             special=False,
             keepers=self._keepers(secret),
-            opts=self._options(),
+            opts=self._child(),
         )
         return generated.result
 
@@ -122,14 +114,18 @@ class GeneratedSecrets(pulumi.ComponentResource):
         salt = random.RandomBytes(
             f"{self._name}-{_slug(role)}-salt",
             length=SALT_BYTES,
-            # The password's own keepers: a salt serves one password, so the two are replaced together.
+            # The password's own keepers: a salt is for one password, so the two are replaced together.
             keepers=self._keepers(role),
-            opts=self._options(),
+            opts=self._child(),
         )
-        # Secret, as what it is computed from.
+        # Secret, because its inputs are.
         return pulumi.Output.all(self.passwords[role], salt.base64).apply(
             lambda parts: scram_verifier(parts[0], base64.b64decode(parts[1]))
         )
+
+
+def _taken(secrets: Mapping[str, SecretStr], names: Sequence[str]) -> dict[str, pulumi.Output[str]]:
+    return {name: pulumi.Output.secret(secrets[name].get_secret_value()) for name in names}
 
 
 def _slug(secret: str) -> str:

@@ -1,15 +1,16 @@
-"""The environment of a product's service, written once: for Kubernetes Secrets, stack outputs and env files alike."""
+"""The environment of a product's service: the same for Kubernetes Secrets, stack outputs and env files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
 import pulumi
 
+from components.server import Server
 from settings import Product
 
 VERIFIED = "verify-full"
-"""sslmode of every direct connection over TLS. node-postgres reads `require` as this too; libpq does not."""
+"""sslmode of every connection over TLS. node-postgres treats `require` the same; libpq does not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,15 +21,7 @@ class EnvEntry:
     value: pulumi.Input[str]
     secret: bool
     optional: bool
-    """Whether it goes beyond the contract that the service's repository relies on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Server:
-    """A host and port that the service reaches."""
-
-    host: pulumi.Input[str]
-    port: pulumi.Input[int]
+    """Whether it is outside the contract that the service's repository relies on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +29,7 @@ class ObjectStore:
     """An S3-compatible store with credentials for one bucket."""
 
     endpoint: pulumi.Input[str]
-    """Its URL, such as https://<account>.r2.cloudflarestorage.com."""
+    """URL, such as https://<account>.r2.cloudflarestorage.com."""
     account_id: pulumi.Input[str]
     access_key_id: pulumi.Input[str]
     secret_access_key: pulumi.Input[str]
@@ -45,60 +38,56 @@ class ObjectStore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceEnvArgs:
-    """What a service is told. Plain values give plain entries, outputs give outputs."""
+    """Arguments of `service_env`. Plain values make plain entries, outputs make outputs."""
 
     product: Product
     database: str
     pooled: Server
-    """PgBouncer, in transaction mode: the service's own connections."""
+    """PgBouncer, in transaction mode: for the service's own connections."""
     direct: Server
-    """PostgreSQL itself: migrations, LISTEN, advisory locks."""
+    """PostgreSQL itself: for migrations, LISTEN and advisory locks."""
     password: pulumi.Input[str]
-    """Of the product's login role."""
+    """Password of the product's login role."""
     application_secret: pulumi.Input[str]
     """PAYLOAD_SECRET or DJANGO_SECRET_KEY."""
-    store: ObjectStore | None = None
-    """Required for Payload."""
+    store: ObjectStore
+    """Where Payload keeps its media."""
+    payload_api_url: str
+    """Where Django reads Payload's content, such as http://payload:3000/api."""
     cdn_base_url: str | None = None
-    """Where the bucket's objects are served, such as https://cdn.lightwave-media.site."""
-    direct_ca_bundle: str | None = None
-    """Path, where the service runs, of the CA certificates that verify the direct server's; no TLS without."""
-    pooled_ca_bundle: str | None = None
-    """The same for PgBouncer; no TLS without. The same file as the other: Node takes one."""
-    payload_api_url: str | None = None
-    """Required for Django: http://payload:3000/api in the cluster."""
+    """Base URL of the bucket's objects, such as https://cdn.lightwave-media.site."""
+    direct_ca_path: str | None = None
+    """Path, where the service runs, of the CA certificates that verify the direct server; None: no TLS."""
+    pooled_ca_path: str | None = None
+    """The same for PgBouncer. One file serves both, because Node reads only one."""
     redis_url: pulumi.Input[str] | None = None
+    """Valkey, for Django's cache and Celery."""
 
     @property
-    def ca_bundle(self) -> str | None:
-        """The file of both."""
-        return self.direct_ca_bundle or self.pooled_ca_bundle
+    def ca_path(self) -> str | None:
+        """The one file with CA certificates; None where no server uses TLS."""
+        return self.direct_ca_path or self.pooled_ca_path
 
     def __post_init__(self) -> None:
         if self.product.framework is None:
             raise pulumi.InputPropertyError(
                 "product", f"{self.product.name} has no framework, so no service and no env"
             )
-        if self.product.framework == "payload" and self.store is None:
-            raise pulumi.InputPropertyError("store", "Payload keeps its media in an S3-compatible store")
-        if self.product.framework == "django" and self.payload_api_url is None:
-            raise pulumi.InputPropertyError("payload_api_url", "Django reads Payload's content there")
-        if self.pooled_ca_bundle not in (None, self.ca_bundle):
-            raise pulumi.InputPropertyError("pooled_ca_bundle", f"is another file than {self.ca_bundle}")
+        if self.pooled_ca_path not in (None, self.ca_path):
+            raise pulumi.InputPropertyError("pooled_ca_path", f"is another file than {self.ca_path}")
 
 
 def service_env(args: ServiceEnvArgs) -> list[EnvEntry]:
-    """The service's variables in the terms of its framework, the contract first, then the optional ones."""
+    """The variables that the service's framework expects: the contract first, then the optional ones."""
     entries = list(_payload(args) if args.product.framework == "payload" else _django(args))
     return sorted(entries, key=lambda entry: entry.optional)
 
 
 def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     store = args.store
-    assert store is not None  # noqa: S101 (checked by ServiceEnvArgs)
-    # The seed's URL shape. node-postgres ignores `schema`; what works is the role's search_path.
+    # The contract's URL has ?schema=. node-postgres ignores it; the role's search_path selects the schema.
     schema = {"schema": args.product.schema_name}
-    yield _secret("DATABASE_URI", _url(args, args.pooled, {**schema, **_node_tls(args.pooled_ca_bundle)}))
+    yield _secret("DATABASE_URI", _url(args, args.pooled, {**schema, **_node_tls(args.pooled_ca_path)}))
     yield _secret("PAYLOAD_SECRET", args.application_secret)
     yield _plain("S3_ENDPOINT", store.endpoint)
     yield _plain("S3_REGION", "auto")
@@ -109,11 +98,11 @@ def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     yield _secret("CF_R2_ACCESS_KEY_ID", store.access_key_id, optional=True)
     yield _secret("CF_R2_SECRET_ACCESS_KEY", store.secret_access_key, optional=True)
     yield _secret(
-        "DATABASE_URI_DIRECT", _url(args, args.direct, {**schema, **_node_tls(args.direct_ca_bundle)}), optional=True
+        "DATABASE_URI_DIRECT", _url(args, args.direct, {**schema, **_node_tls(args.direct_ca_path)}), optional=True
     )
-    if args.ca_bundle:
-        yield _plain("NODE_EXTRA_CA_CERTS", args.ca_bundle, optional=True)
-    # Newer AWS SDKs send checksums that R2 does not take on every call.
+    if args.ca_path:
+        yield _plain("NODE_EXTRA_CA_CERTS", args.ca_path, optional=True)
+    # Newer AWS SDKs send checksums by default, which R2 does not accept on every call.
     yield _plain("AWS_REQUEST_CHECKSUM_CALCULATION", "WHEN_REQUIRED", optional=True)
     yield _plain("AWS_RESPONSE_CHECKSUM_VALIDATION", "WHEN_REQUIRED", optional=True)
     if args.cdn_base_url:
@@ -121,24 +110,23 @@ def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
 
 
 def _django(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
-    assert args.payload_api_url is not None  # noqa: S101 (checked by ServiceEnvArgs)
-    yield _secret("DATABASE_URL", _url(args, args.pooled, _libpq_tls(args.pooled_ca_bundle)))
-    # The keys of the seed's DATABASES dict.
+    yield _secret("DATABASE_URL", _url(args, args.pooled, _libpq_tls(args.pooled_ca_path)))
+    # What the contract's DATABASES dict reads.
     yield _plain("DATABASE_NAME", args.database)
     yield _plain("DATABASE_USER", args.product.login_role)
     yield _secret("DATABASE_PASSWORD", args.password)
     yield _plain("DATABASE_HOST", args.pooled.host)
     yield _plain("DATABASE_PORT", _mapped(str, args.pooled.port))
     yield _secret("DJANGO_SECRET_KEY", args.application_secret)
-    # A cursor WITH HOLD does not outlive its transaction behind a pooler in transaction mode.
+    # Django declares its cursors WITH HOLD: the next FETCH may reach another connection behind PgBouncer.
     yield _plain("DISABLE_SERVER_SIDE_CURSORS", "true")
     yield _plain("PAYLOAD_API_URL", args.payload_api_url)
-    yield _secret("DATABASE_URL_DIRECT", _url(args, args.direct, _libpq_tls(args.direct_ca_bundle)), optional=True)
-    if args.pooled_ca_bundle:
-        # What DATABASE_HOST takes: the seed's keys name the pooled server.
+    yield _secret("DATABASE_URL_DIRECT", _url(args, args.direct, _libpq_tls(args.direct_ca_path)), optional=True)
+    if args.pooled_ca_path:
+        # For DATABASE_HOST, which is the pooled server.
         yield _plain("DATABASE_SSLMODE", VERIFIED, optional=True)
-    if args.ca_bundle:
-        yield _plain("DATABASE_SSLROOTCERT", args.ca_bundle, optional=True)
+    if args.ca_path:
+        yield _plain("DATABASE_SSLROOTCERT", args.ca_path, optional=True)
     if args.redis_url is not None:
         yield _secret("REDIS_URL", args.redis_url, optional=True)
     if args.cdn_base_url:
@@ -155,17 +143,17 @@ def _secret(name: str, value: pulumi.Input[str], *, optional: bool = False) -> E
     return EnvEntry(name=name, value=value, secret=True, optional=optional)
 
 
-def _node_tls(ca_bundle: str | None) -> dict[str, str]:
-    # The CA reaches Node through NODE_EXTRA_CA_CERTS.
-    return {"sslmode": VERIFIED} if ca_bundle else {}
+def _node_tls(ca_path: str | None) -> dict[str, str]:
+    # Node reads the CA certificates from NODE_EXTRA_CA_CERTS.
+    return {"sslmode": VERIFIED} if ca_path else {}
 
 
-def _libpq_tls(ca_bundle: str | None) -> dict[str, str]:
-    return {"sslmode": VERIFIED, "sslrootcert": ca_bundle} if ca_bundle else {}
+def _libpq_tls(ca_path: str | None) -> dict[str, str]:
+    return {"sslmode": VERIFIED, "sslrootcert": ca_path} if ca_path else {}
 
 
 def _url(args: ServiceEnvArgs, server: Server, parameters: dict[str, str]) -> pulumi.Input[str]:
-    """postgresql:// with everything percent-encoded that could end its part."""
+    """A postgresql:// URL, percent-encoded."""
     query = "&".join(f"{key}={quote(value, safe='/')}" for key, value in parameters.items())
 
     def compose(password: str, host: str, port: int) -> str:
@@ -176,7 +164,15 @@ def _url(args: ServiceEnvArgs, server: Server, parameters: dict[str, str]) -> pu
 
 
 def _mapped(function: Callable[..., str], *inputs: pulumi.Input[object]) -> pulumi.Input[str]:
-    """`function` of the inputs: at once where all are plain, an output where one is."""
+    """`function` of the inputs: a plain value where all of them are plain, an output where one is an output."""
     if any(isinstance(value, pulumi.Output) for value in inputs):
         return pulumi.Output.all(*inputs).apply(lambda values: function(*values))
     return function(*inputs)
+
+
+def valkey_user(products: Iterable[Product]) -> str:
+    """Valkey's ACL user for the services: the product whose env has REDIS_URL.
+
+    Raises StopIteration where no product uses Valkey, which the settings do not accept.
+    """
+    return next(product.name for product in products if product.framework == "django")

@@ -1,4 +1,4 @@
-"""What a product's service finds in its namespace: its accounts, its env, its address and those of others."""
+"""The Kubernetes objects that a product's service needs and that its own repository does not declare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,65 +7,75 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service, ServiceAccount
 
 from components.kubernetes.network_flows import API, API_PORT, PAYLOAD, PAYLOAD_PORT
+from components.kubernetes.pods import metadata, service
 from settings import Product
 
 PAYLOAD_SERVICE = "payload"
-"""The host name that the Django client calls: http://payload:3000/api."""
+"""Host name of Payload, in its own namespace and in those of the services that call it."""
+PAYLOAD_API_URL = f"http://{PAYLOAD_SERVICE}:{PAYLOAD_PORT}/api"
 
 DATABASE_CA = "database-ca"
-"""ConfigMap with the CAs that sign the certificates of the database server and of the pooler."""
+"""ConfigMap with the CA certificates that verify PostgreSQL and PgBouncer."""
 _DATABASE_CA_KEY = "ca.pem"
 DATABASE_CA_PATH = f"/etc/{DATABASE_CA}/{_DATABASE_CA_KEY}"
-"""Where the service's pods find them: the ConfigMap is to be mounted on that folder."""
-
-SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
-"""On Services whose pods another repository rolls out: the provider would wait for endpoints that are not its own."""
+"""Where the service's pods find them: they must mount the ConfigMap on that folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Workload:
     service: str
     port: int
-    """Of Service and container alike: the VPC CNI matches network policies wrongly where they differ."""
     labels: Mapping[str, str]
     service_accounts: tuple[str, ...]
+    calls_payload: bool
 
 
 _WORKLOADS = {
     "payload": _Workload(
-        service=PAYLOAD_SERVICE, port=PAYLOAD_PORT, labels=PAYLOAD, service_accounts=("payload", "migration")
+        service=PAYLOAD_SERVICE,
+        port=PAYLOAD_PORT,
+        labels=PAYLOAD,
+        service_accounts=("payload", "migration"),
+        calls_payload=False,
     ),
-    "django": _Workload(service="api", port=API_PORT, labels=API, service_accounts=("api", "worker", "migration")),
+    "django": _Workload(
+        service="api", port=API_PORT, labels=API, service_accounts=("api", "worker", "migration"), calls_payload=True
+    ),
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ServiceIdentityArgs:
-    """What `ServiceIdentity` needs."""
+class ServiceResourcesArgs:
+    """Arguments of `ServiceResources`."""
 
     product: Product
     env: Mapping[str, pulumi.Input[str]]
-    """Its own env contract and nobody else's. Every value is taken as secret."""
-    ca_bundle: pulumi.Input[str] | None
-    """PEM certificates of the CAs that sign the servers'; None where they speak no TLS."""
+    """The service's own environment and no other's; every value is marked secret."""
+    ca_pem: pulumi.Input[str] | None
+    """PEM text of the CA certificates that verify the servers; None where they use no TLS."""
     payload_namespace: str | None
-    """Where Payload runs, when this is another service that calls it; None otherwise."""
+    """The namespace that Payload runs in; None where no product is Payload."""
 
     def __post_init__(self) -> None:
         if self.product.namespace is None or self.product.framework is None:
             raise pulumi.InputPropertyError("product", f"{self.product.name} has no namespace or no framework")
         if not self.env:
             raise pulumi.InputPropertyError("env", "is empty: the service would start without its contract")
-        if self.payload_namespace == self.product.namespace:
+        if self.workload.calls_payload and self.payload_namespace == self.product.namespace:
             raise pulumi.InputPropertyError(
                 "payload_namespace", "is the service's own: `payload` resolves there already"
             )
 
+    @property
+    def workload(self) -> _Workload:
+        """What the product's framework runs as."""
+        return _WORKLOADS[str(self.product.framework)]
 
-class ServiceIdentity(pulumi.ComponentResource):
+
+class ServiceResources(pulumi.ComponentResource):
     """Service accounts without a token, the env Secret, the Service, and `payload` where Payload is called.
 
-    The pods themselves belong to the service's own repository: they name a service account, take the Secret with
+    The pods themselves belong to the service's own repository: they name a service account, read the Secret with
     `envFrom`, and carry the labels of `components.kubernetes.network_flows`.
     """
 
@@ -74,56 +84,50 @@ class ServiceIdentity(pulumi.ComponentResource):
     address: pulumi.Output[str]
     """host:port of the service inside the cluster."""
 
-    def __init__(self, name: str, args: ServiceIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: ServiceResourcesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        # The class's former name: the token is part of every child's URN, and a new URN would replace the resource.
         super().__init__("lightwave:kubernetes:ServiceIdentity", name, {}, opts)
-        product, namespace, workload = (
-            args.product,
-            str(args.product.namespace),
-            _WORKLOADS[str(args.product.framework)],
-        )
-        own = pulumi.ResourceOptions(parent=self)
+        product, workload, namespace = args.product, args.workload, str(args.product.namespace)
+        child = pulumi.ResourceOptions(parent=self)
 
         for account in workload.service_accounts:
             ServiceAccount(
                 f"{name}-account-{account}",
-                metadata={"name": account, "namespace": namespace},
+                metadata=metadata(account, namespace),
                 automount_service_account_token=False,
-                opts=own,
+                opts=child,
             )
         secret = Secret(
             f"{name}-env",
-            metadata={"name": f"{product.name}-env", "namespace": namespace},
+            metadata=metadata(f"{product.name}-env", namespace),
             type="Opaque",
-            # Secret whatever it is given: the SDK marks all of it.
+            # The SDK marks string_data as secret, whatever its values are.
             string_data=dict(args.env),
-            opts=own,
+            opts=child,
         )
-        if args.ca_bundle is not None:
+        if args.ca_pem is not None:
             ConfigMap(
                 f"{name}-database-ca",
-                metadata={"name": DATABASE_CA, "namespace": namespace},
-                data={_DATABASE_CA_KEY: args.ca_bundle},
-                opts=own,
+                metadata=metadata(DATABASE_CA, namespace),
+                data={_DATABASE_CA_KEY: args.ca_pem},
+                opts=child,
             )
+        # Another repository deploys the pods: waiting for their endpoints would block the update.
         Service(
             f"{name}-service",
-            metadata={"name": workload.service, "namespace": namespace, "annotations": SKIP_AWAIT},
-            spec={
-                "type": "ClusterIP",
-                "selector": dict(workload.labels),
-                "ports": [{"name": "http", "port": workload.port, "target_port": workload.port, "protocol": "TCP"}],
-            },
-            opts=own,
+            metadata=metadata(workload.service, namespace, wait=False),
+            spec=service("http", workload.port, workload.labels),
+            opts=child,
         )
-        if args.payload_namespace is not None:
+        if workload.calls_payload and args.payload_namespace is not None:
             Service(
                 f"{name}-{PAYLOAD_SERVICE}-alias",
-                metadata={"name": PAYLOAD_SERVICE, "namespace": namespace, "annotations": SKIP_AWAIT},
+                metadata=metadata(PAYLOAD_SERVICE, namespace, wait=False),
                 spec={
                     "type": "ExternalName",
                     "external_name": f"{PAYLOAD_SERVICE}.{args.payload_namespace}.svc.cluster.local",
                 },
-                opts=own,
+                opts=child,
             )
 
         self.env_secret = secret.metadata.apply(lambda metadata: str(metadata.name))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
+from components.server import Server
+from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
 from ops.deploy import install
 from ops.dev import servers, state
 from ops.dev.files import write_private

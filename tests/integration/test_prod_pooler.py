@@ -27,8 +27,10 @@ from psycopg.conninfo import make_conninfo
 
 from components.pgbouncer.ini import ClientTls, PgBouncerIni, ServerTls, auth_file
 from components.secrets.scram import scram_verifier
-from components.services.env import Server, ServiceEnvArgs, service_env
+from components.server import Server
+from components.services.env import ServiceEnvArgs, service_env
 from ops.dev import packages, ports
+from ops.dev.env import NO_STORE
 from ops.dev.files import write_private
 from ops.dev.postgresql import SUPERUSER
 from settings import ADMIN, DATABASE, STATS_USER
@@ -319,8 +321,9 @@ def test_a_service_verifies_both_servers_with_one_file(site: Site, tls_pooler: P
             direct=Server(host=HOST, port=site.platform.running.database_port),
             password=site.passwords[django.login_role],
             application_secret="unused",
-            direct_ca_bundle=str(bundle),
-            pooled_ca_bundle=str(bundle),
+            store=NO_STORE,
+            direct_ca_path=str(bundle),
+            pooled_ca_path=str(bundle),
             payload_api_url="http://payload:3000/api",
         )
     )

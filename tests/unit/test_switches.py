@@ -1,4 +1,4 @@
-"""What stack config switches on beyond the two stacks' own: a developer's cluster, TLS for the pooler's clients."""
+"""What stack config can add: a developer's own cluster and bucket, TLS for PgBouncer's clients."""
 
 import json
 import re
@@ -28,13 +28,13 @@ MEDIA = {
 PORT = 5433
 
 
-def sections(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"lightwave:{name}": value for name, value in told.items()}
+def sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"lightwave:{name}": value for name, value in config.items()}
 
 
 @pytest.fixture(scope="module")
 def on_kind() -> Recording:
-    """Dev with a developer's own cluster and bucket, its PostgreSQL on a port other than the usual one."""
+    """Dev with a developer's own cluster and bucket, and PostgreSQL on another port than 5432."""
     with pytest.MonkeyPatch.context() as patch:
         usual = settings._placeholder_state
         patch.setattr(settings, "_placeholder_state", lambda raw: {**usual(raw), "databasePort": PORT})
@@ -54,7 +54,7 @@ def env(recording: Recording, product: str) -> dict[str, str]:
     return {name: text(value) for name, value in (data.value if isinstance(data, Secret) else data).items()}
 
 
-def test_everything_goes_to_the_developers_own_cluster(on_kind: Recording) -> None:
+def test_everything_is_created_on_the_developers_cluster(on_kind: Recording) -> None:
     provider = on_kind.one("pulumi:providers:kubernetes", "kubernetes").inputs
     assert (provider["context"], provider["clusterIdentifier"]) == ("kind-lightwave", "kind-lightwave")
     assert "kubeconfig" not in provider
@@ -64,7 +64,7 @@ def test_everything_goes_to_the_developers_own_cluster(on_kind: Recording) -> No
     assert not [r for r in on_kind.resources if r.type.startswith("aws:")]
 
 
-def test_its_pooler_reaches_the_developers_database(on_kind: Recording) -> None:
+def test_its_pgbouncer_uses_the_local_database(on_kind: Recording) -> None:
     ini = on_kind.one(f"{CORE}ConfigMap", "pgbouncer-config").inputs["data"]["pgbouncer.ini"]
     assert f"lightwave_platform = host=172.18.0.1 port={PORT} dbname=lightwave_platform " in ini
     assert "server_tls_sslmode = disable" in ini
@@ -75,7 +75,7 @@ def test_its_pooler_reaches_the_developers_database(on_kind: Recording) -> None:
     assert {r.name for r in on_kind.of_type(f"{CORE}ConfigMap")} == {"pgbouncer-config"}
 
 
-def test_its_pooler_knows_the_local_verifiers(on_kind: Recording) -> None:
+def test_its_pgbouncer_has_the_local_verifiers(on_kind: Recording) -> None:
     auth = on_kind.one(f"{CORE}Secret", "pgbouncer-auth").inputs["stringData"]
     assert isinstance(auth, Secret)
     logins = [line.split('"')[1] for line in auth.value["userlist.txt"].splitlines() if line.startswith('"')]
@@ -83,14 +83,14 @@ def test_its_pooler_knows_the_local_verifiers(on_kind: Recording) -> None:
     assert sorted(logins) == sorted([settings.STATS_USER, *(f"{product}_user" for product in products)])
 
 
-def test_its_network_policies_name_the_developers_database(on_kind: Recording) -> None:
+def test_its_network_policies_allow_the_local_database(on_kind: Recording) -> None:
     policy = on_kind.one("kubernetes:networking.k8s.io/v1:NetworkPolicy", "shared-egress-pgbouncer-to-database")
     assert policy.inputs["spec"]["egress"] == [
         {"to": [{"ipBlock": {"cidr": "172.18.0.0/16"}}], "ports": [{"port": PORT, "protocol": "TCP"}]}
     ]
 
 
-def test_its_services_are_told_where_everything_is(on_kind: Recording) -> None:
+def test_its_services_get_every_address(on_kind: Recording) -> None:
     django, payload = env(on_kind, "django"), env(on_kind, "payload")
     pooled, direct = urlsplit(django["DATABASE_URL"]), urlsplit(django["DATABASE_URL_DIRECT"])
     assert (pooled.hostname, pooled.port, pooled.query) == ("pgbouncer.shared", 6432, "")
@@ -102,7 +102,7 @@ def test_its_services_are_told_where_everything_is(on_kind: Recording) -> None:
 
 
 def test_a_cluster_without_a_bucket_has_no_services() -> None:
-    """Payload has no store then that its pods could reach."""
+    """Payload's pods could not reach a store."""
     recording = without_media()
     assert {r.name for r in recording.of_type(f"{CORE}Secret")} == {"pgbouncer-auth"}
     assert {r.type for r in recording.resources if r.name == "pgbouncer"} == {"lightwave:kubernetes:PgBouncer"}
@@ -110,15 +110,15 @@ def test_a_cluster_without_a_bucket_has_no_services() -> None:
     assert "service_env" not in recording.outputs
 
 
-def test_it_breaks_no_policy(on_kind: Recording) -> None:
+def test_it_violates_no_policy(on_kind: Recording) -> None:
     assert [verdict for verdict in policy.verdicts(policy.view(on_kind)) if isinstance(verdict.answer, Problem)] == []
 
 
-def test_the_plan_of_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_plan_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = settings.stack_config("dev") | sections(ON_KIND)
     monkeypatch.setattr(settings, "stack_config", lambda _: config)
     folder = plan.write("dev", tmp_path / "plan")
-    # Of the cluster's pooler: the local one's is in its own folder once it runs.
+    # The cluster's PgBouncer: the local one has its file in its own folder once it runs.
     assert "host=172.18.0.1 port=5432" in (folder / "pgbouncer.ini").read_text()
     assert len(list((folder / "manifests").glob("*/*.yaml"))) >= 50
 
@@ -126,12 +126,12 @@ def test_the_plan_of_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_runbooks_config_is_accepted() -> None:
     runbook = (settings.ROOT / "docs/runbooks/a-cluster-of-your-own.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", runbook, re.DOTALL)
-    told = yaml.safe_load(block.replace("<tag>", "v0.11.0").replace("<digest>", "0" * 64))
-    recording = record_stack("dev", overrides=told)
+    config = yaml.safe_load(block.replace("<tag>", "v0.11.0").replace("<digest>", "0" * 64))
+    recording = record_stack("dev", overrides=config)
     assert recording.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment")
 
 
-# --- TLS for the pooler's clients -------------------------------------------------------------------------------------
+# --- TLS for PgBouncer's clients --------------------------------------------------------------------------------------
 
 DATABASE_CA, POOLER_CA = "-----BEGIN CERTIFICATE-----\nrds", "-----BEGIN CERTIFICATE-----\npooler\n"
 PATH = "/etc/database-ca/ca.pem"
@@ -146,14 +146,14 @@ def client_tls() -> Recording:
         return record_stack("prod", overrides={"lightwave:pgbouncer": prod | WITH_CLIENT_TLS})
 
 
-def test_services_are_given_the_cas_of_both_servers(client_tls: Recording) -> None:
+def test_services_get_the_ca_certificates_of_both_servers(client_tls: Recording) -> None:
     for product in ("payload", "django"):
         bundle = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
         assert bundle["metadata"]["name"] == "database-ca"
         assert bundle["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
 
 
-def test_services_verify_the_pooler(client_tls: Recording) -> None:
+def test_services_verify_pgbouncer(client_tls: Recording) -> None:
     django, payload = env(client_tls, "django"), env(client_tls, "payload")
     for url in (django["DATABASE_URL"], django["DATABASE_URL_DIRECT"]):
         assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH]}
@@ -163,15 +163,15 @@ def test_services_verify_the_pooler(client_tls: Recording) -> None:
     assert payload["NODE_EXTRA_CA_CERTS"] == PATH
 
 
-def test_the_pooler_itself_trusts_the_databases_cas_alone(client_tls: Recording) -> None:
+def test_pgbouncer_itself_trusts_only_the_databases_ca(client_tls: Recording) -> None:
     assert client_tls.one(f"{CORE}ConfigMap", "pgbouncer-ca").inputs["data"] == {"rds-ca.pem": DATABASE_CA}
     assert json.dumps(client_tls.one(f"{CORE}ConfigMap", "pgbouncer-config").inputs).count("verify-full") == 1
 
 
-# --- production's database on another cluster -------------------------------------------------------------------------
+# --- RDS with another cluster -----------------------------------------------------------------------------------------
 
 
-def test_production_by_a_context_still_knows_its_databases_networks() -> None:
+def test_production_with_a_context_still_knows_the_networks_of_rds() -> None:
     prod = settings.stack_config("prod")["lightwave:kubernetes"]
     recording = record_stack("prod", overrides={"lightwave:kubernetes": {**prod, "context": "by-hand"}})
     policy = recording.one("kubernetes:networking.k8s.io/v1:NetworkPolicy", "shared-egress-pgbouncer-to-database")

@@ -43,7 +43,7 @@ def given_settings(**changes: Any) -> settings.MediaSettings:
 def recording(
     media: settings.MediaSettings | None = None, *, protect: bool = True, facts: dict[str, Any] | None = None
 ) -> Recording:
-    args = MediaArgs(media=media or media_settings(), protect=protect)
+    args = MediaArgs(settings=media or media_settings(), protect=protect)
     return recorder.record(lambda: Media("media", args), stack="prod", facts=facts)
 
 
@@ -286,4 +286,4 @@ def test_satellites_wait_for_the_bucket(recorded: Recording) -> None:
 )
 def test_wrong_args_are_refused(media: settings.MediaSettings, message: str) -> None:
     with pytest.raises(pulumi.InputPropertyError, match=message):
-        MediaArgs(media=media, protect=True)
+        MediaArgs(settings=media, protect=True)

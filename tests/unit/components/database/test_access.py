@@ -1,55 +1,21 @@
-"""Schemas, roles and grants: what is declared, by its exact inputs, options and order."""
+"""Schemas, roles and grants: what is declared, exact inputs, secrecy and readers."""
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pulumi
 import pytest
 
 from components.database.access import DatabaseAccess, DatabaseAccessArgs
-from ops.plan.recorder import Recording, Resource, Secret, record
-from settings import Product
+from ops.plan.recorder import Recording, Secret, record
+from tests.unit.components.database.recordings import DJANGO, PAYLOAD, TYPE, access, children, kind, product
 from tests.unit.conftest import STACKS
 
 DATABASE = {"database": "lightwave_platform"}
-TYPE = "lightwave:database:DatabaseAccess"
 
 
-def product(name: str, **entry: Any) -> Product:
-    return Product.model_validate({"name": name, **entry})
-
-
-PAYLOAD = product("payload", readers=("django",), connectionLimit=60)
-DJANGO = product("django", schema="api", statementTimeoutMs=5000, idleInTransactionTimeoutMs=7000)
-
-
-def access(
-    *products: Product, protect: bool = False, verifiers: Mapping[str, pulumi.Input[str]] | None = None
-) -> Recording:
-    """The recording of the component alone."""
-    given = {p.login_role: f"SCRAM-SHA-256$of-{p.name}" for p in products} if verifiers is None else verifiers
-    args = DatabaseAccessArgs(
-        database="lightwave_platform",
-        admin="lightwave_admin",
-        products=products,
-        password_verifiers=given,
-        protect=protect,
-    )
-    return record(lambda: DatabaseAccess("access", args), stack="test")
-
-
-def children(recording: Recording) -> list[Resource]:
-    (component,) = recording.of_type(TYPE)
-    return recording.children(component.urn)
-
-
-def kind(resource: Resource) -> str:
-    return resource.type.rpartition(":")[2]
-
-
-# --- what there is: the whole list, for both stacks -----------------------------------------------------------------
+# --- what is declared, in both stacks ---------------------------------------------------------------------------------
 
 SHARED = [
     ("Schema", "access-extensions"),
@@ -87,11 +53,11 @@ def test_both_stacks_declare_the_same(recording_of: Callable[[str], Recording], 
 
 
 def test_dev_and_prod_differ_in_nothing_but_protection(recording_of: Callable[[str], Recording]) -> None:
-    def told(stack: str) -> dict[str, Any]:
-        # The passwords are each stack's own.
+    def declared(stack: str) -> dict[str, Any]:
+        # Each stack has its own passwords.
         return {r.name: (r.type, {**r.inputs, "password": None}) for r in children(recording_of(stack))}
 
-    assert told("dev") == told("prod")
+    assert declared("dev") == declared("prod")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -113,11 +79,11 @@ def test_a_product_is_one_entry() -> None:
     before, after = access(PAYLOAD, DJANGO), access(PAYLOAD, DJANGO, product("audioos"))
     new = {resource.urn for resource in after.resources} - {resource.urn for resource in before.resources}
     assert Counter((kind(r), r.name) for r in after.resources if r.urn in new) == expected("audioos") - Counter(SHARED)
-    # What was there stays as it is.
+    # The other resources stay as they are.
     assert [resource for resource in after.resources if resource.urn not in new] == list(before.resources)
 
 
-def test_no_product_is_nothing_but_the_shared_part() -> None:
+def test_without_products_there_is_only_the_shared_part() -> None:
     assert Counter((kind(resource), resource.name) for resource in children(access())) == Counter(SHARED)
 
 
@@ -226,19 +192,14 @@ def test_exact_inputs(two_products: Recording, name: str) -> None:
     assert resource.inputs == INPUTS[name]
 
 
-def test_the_inputs_above_are_of_all_there_is(two_products: Recording) -> None:
+def test_the_inputs_above_cover_every_resource(two_products: Recording) -> None:
     assert sorted(resource.name for resource in children(two_products)) == sorted(INPUTS)
-
-
-@pytest.fixture(scope="module")
-def two_products() -> Recording:
-    return access(PAYLOAD, DJANGO)
 
 
 # --- secrecy ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_verifier_is_secret_even_if_it_came_plain(two_products: Recording) -> None:
+def test_a_plain_verifier_becomes_secret(two_products: Recording) -> None:
     for resource in children(two_products):
         assert isinstance(resource.inputs.get("password"), Secret) == resource.inputs.get("login", False)
     assert "SCRAM-SHA-256" not in repr(two_products)
@@ -281,14 +242,16 @@ def test_a_missing_verifier_is_refused(lacking: tuple[str, ...]) -> None:
         ({"a": ["b"], "b": ["a"]}, {"a": ["b_reader"], "b": ["a_reader"], "c": []}),
     ],
 )
-def test_who_reads_is_a_member_and_nobody_else(readers: dict[str, list[str]], groups: dict[str, list[str]]) -> None:
+def test_only_readers_are_members_of_the_reader_group(
+    readers: dict[str, list[str]], groups: dict[str, list[str]]
+) -> None:
     recording = access(*(product(name, readers=tuple(readers.get(name, ()))) for name in "abc"))
     for name, expected_groups in groups.items():
         login = recording.one("postgresql:index/role:Role", f"access-{name}-login")
         assert login.inputs["roles"] == ["lightwave_login", *expected_groups]
 
 
-def test_switching_a_reader_on_touches_its_memberships_alone() -> None:
+def test_adding_a_reader_changes_only_its_memberships() -> None:
     off, on = access(product("a"), product("b")), access(product("a", readers=("b",)), product("b"))
     changed = [
         (old.name, new) for old, new in zip(off.resources, on.resources, strict=True) if old.inputs != new.inputs
@@ -299,127 +262,21 @@ def test_switching_a_reader_on_touches_its_memberships_alone() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_nobody_reads_anothers_schema_by_default(recording_of: Callable[[str], Recording], stack: str) -> None:
+def test_by_default_no_product_reads_anothers_schema(recording_of: Callable[[str], Recording], stack: str) -> None:
     logins = [r for r in children(recording_of(stack)) if kind(r) == "Role" and r.inputs["login"]]
     assert len(logins) == 5
     assert all(login.inputs["roles"] == ["lightwave_login"] for login in logins)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_memberships_are_the_roles_own_and_public_is_no_resource(
+def test_memberships_are_inputs_of_the_role_and_public_is_no_resource(
     recording_of: Callable[[str], Recording], stack: str
 ) -> None:
     everything = [r for r in recording_of(stack).resources if r.type.startswith("postgresql:")]
-    # A Role's update takes away what it does not list; a Schema's delete is DROP SCHEMA.
+    # Updating a Role revokes memberships that it does not list; deleting a Schema is DROP SCHEMA.
     assert not [r for r in everything if kind(r) == "GrantRole"]
     assert not [r for r in everything if kind(r) == "Schema" and r.inputs["name"] == "public"]
     assert not [r for r in everything if kind(r) in {"Role", "Schema"} and "name" not in r.inputs]
-
-
-# --- options and order ------------------------------------------------------------------------------------------------
-
-CHAINS = {
-    "pg-stat-statements": "extensions",
-    "login-connect": "public-database",
-    "login-public-default": "login-public-tables",
-    "payload-reader-usage": "payload-own",
-    "payload-reader-tables": "payload-reader-usage",
-    "payload-reader-default": "payload-reader-tables",
-    "payload-functions": "payload-reader-default",
-}
-
-
-def by_name(recording: Recording) -> dict[str, Resource]:
-    return {resource.name: resource for resource in children(recording)}
-
-
-@pytest.mark.parametrize(("later", "earlier"), CHAINS.items())
-def test_what_shares_a_row_is_chained(two_products: Recording, later: str, earlier: str) -> None:
-    found = by_name(two_products)
-    assert found[f"access-{earlier}"].urn in found[f"access-{later}"].depends_on
-
-
-def test_options(two_products: Recording) -> None:
-    for resource in children(two_products):
-        assert resource.delete_before_replace == (kind(resource) == "DefaultPrivileges"), resource.name
-        kept = resource.name in {"access-extensions", "access-pg-stat-statements"}
-        assert resource.retain_on_delete == kept, resource.name
-        assert not resource.protect
-        assert resource.custom
-
-
-def test_protection_is_one_switch() -> None:
-    assert {resource.protect for resource in children(access(PAYLOAD, DJANGO, protect=True))} == {True}
-
-
-def _depends(recording: Recording) -> Callable[[Resource, Resource], bool]:
-    below = {resource.urn: resource.depends_on for resource in recording.resources}
-
-    def reached(urn: str) -> set[str]:
-        return {urn, *(further for step in below[urn] for further in reached(step))}
-
-    return lambda later, earlier: earlier.urn in reached(later.urn)
-
-
-def _rows(resource: Resource) -> Iterable[tuple[str, ...]]:
-    """The catalog tuples that creating the resource writes, named after their catalogs."""
-    inputs = resource.inputs
-    if kind(resource) == "Schema":
-        yield "pg_namespace", inputs["name"]
-    elif kind(resource) == "Grant" and inputs["objectType"] == "database":
-        yield "pg_database", inputs["database"]
-    elif kind(resource) == "Grant" and inputs["objectType"] == "schema":
-        yield "pg_namespace", inputs["schema"]
-    elif kind(resource) == "Grant":
-        yield "pg_class", inputs["schema"]
-    elif kind(resource) == "DefaultPrivileges":
-        yield "pg_default_acl", inputs["owner"], inputs.get("schema", ""), inputs["objectType"]
-        # The provider makes the admin a member of the owner for as long as it alters its default privileges.
-        yield "pg_auth_members", inputs["owner"]
-
-
-def _collisions(recording: Recording) -> tuple[int, list[tuple[str, str]]]:
-    """How many pairs share a row, and those of them that could run at the same time."""
-    depends = _depends(recording)
-    sharing = [
-        (one, other)
-        for one, other in itertools.combinations(children(recording), 2)
-        if set(_rows(one)) & set(_rows(other))
-    ]
-    return len(sharing), [(a.name, b.name) for a, b in sharing if not depends(a, b) and not depends(b, a)]
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_no_two_that_run_together_touch_one_row(recording_of: Callable[[str], Recording], stack: str) -> None:
-    pairs, collisions = _collisions(recording_of(stack))
-    # Each schema with its two grants, the grants on the database, each login's two default privileges.
-    assert pairs == 5 * 3 + 1 + 5
-    assert collisions == []
-
-
-def test_no_two_that_run_together_touch_one_row_if_everybody_reads_everything() -> None:
-    names = ("a", "b", "c", "d")
-    everyone = [product(name, readers=tuple(other for other in names if other != name)) for name in names]
-    assert _collisions(access(*everyone))[1] == []
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_a_grant_waits_for_its_role_and_schema(recording_of: Callable[[str], Recording], stack: str) -> None:
-    recording = recording_of(stack)
-    depends = _depends(recording)
-    found = children(recording)
-    makes = {r.inputs["name"]: r for r in found if kind(r) == "Role"}
-    schemas = {r.inputs["name"]: r for r in found if kind(r) == "Schema"}
-    waited = 0
-    for resource in found:
-        named = [makes.get(resource.inputs.get(key, "")) for key in ("role", "owner")]
-        needed = [*named, *(makes[role] for role in resource.inputs.get("roles", ()))]
-        if kind(resource) in {"Grant", "DefaultPrivileges", "Extension"}:
-            needed.append(schemas.get(resource.inputs.get("schema", "")))
-        for one in filter(None, needed):
-            waited += 1
-            assert depends(resource, one), f"{resource.name} does not wait for {one.name}"
-    assert waited == 4 + 5 * (1 + 2 + 2 + 2 + 3 + 1)
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------

@@ -5,9 +5,11 @@ from typing import Any
 
 import pulumi
 import pytest
+from pydantic import ValidationError
 
 from components.database.alarms import DatabaseAlarms, DatabaseAlarmsArgs
 from ops.plan.recorder import KNOWN, Recording, record
+from settings import RdsSettings
 
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:database:DatabaseAlarms::alarms"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
@@ -29,16 +31,17 @@ EXPECTED = {
 }
 
 
+def rds(**changes: Any) -> RdsSettings:
+    return RdsSettings.model_validate({"server": "rds", "alarmEmail": "oncall@lightwave-media.site", **changes})
+
+
 def arguments(**changes: Any) -> DatabaseAlarmsArgs:
     return DatabaseAlarmsArgs(
         **{
-            "identifier": "lightwave-platform",
+            "settings": rds(),
             "instance": "lightwave-platform",
-            "instance_class": "db.t3.medium",
-            "allocated_storage_gib": 50,
             "connection_budget": 372,
             "account_id": ACCOUNT,
-            "email": "oncall@lightwave-media.site",
             **changes,
         }
     )
@@ -94,7 +97,7 @@ def test_every_alarm(recorded: Recording) -> None:
         assert alarm.inputs["alarmDescription"].startswith("lightwave-platform: ")
 
 
-def test_events_come_once_rds_may_publish(recorded: Recording) -> None:
+def test_events_are_subscribed_to_once_rds_may_publish(recorded: Recording) -> None:
     events = recorded.one("aws:rds/eventSubscription:EventSubscription", "alarms-events")
     assert events.inputs == {
         "name": "lightwave-platform-events",
@@ -117,7 +120,7 @@ def test_events_come_once_rds_may_publish(recorded: Recording) -> None:
     assert "alarms-topic-policy" in {urn.rpartition("::")[2] for urn in events.depends_on}
 
 
-def test_only_this_accounts_cloudwatch_and_rds_publish(recorded: Recording) -> None:
+def test_only_cloudwatch_and_rds_of_this_account_may_publish(recorded: Recording) -> None:
     topic = recorded.one("aws:sns/topic:Topic", "alarms-topic")
     assert topic.inputs == {"name": "lightwave-platform-alarms"}  # no KMS key: RDS would not deliver
     policy = recorded.one("aws:sns/topicPolicy:TopicPolicy", "alarms-topic-policy")
@@ -133,10 +136,10 @@ def test_only_this_accounts_cloudwatch_and_rds_publish(recorded: Recording) -> N
     ]
 
 
-def test_the_address_is_subscribed_where_there_is_one(recorded: Recording) -> None:
+def test_an_alarm_email_is_subscribed(recorded: Recording) -> None:
     subscription = recorded.one("aws:sns/topicSubscription:TopicSubscription", "alarms-email")
     assert subscription.inputs == {"topic": KNOWN, "protocol": "email", "endpoint": "oncall@lightwave-media.site"}
-    assert not recording(email=None).of_type("aws:sns/topicSubscription:TopicSubscription")
+    assert not recording(settings=rds(alarmEmail=None)).of_type("aws:sns/topicSubscription:TopicSubscription")
 
 
 @pytest.mark.parametrize(
@@ -149,29 +152,34 @@ def test_the_address_is_subscribed_where_there_is_one(recorded: Recording) -> No
     ],
 )
 def test_thresholds_follow_the_class(instance_class: str, memory: int, swap: int, credits_left: float | None) -> None:
-    told = thresholds(recording(instance_class=instance_class))
-    assert told["FreeableMemory"] == memory
-    assert told["SwapUsage"] == swap
-    assert (
-        told.get("CPUCreditBalance") == pytest.approx(credits_left) if credits_left else "CPUCreditBalance" not in told
-    )
+    found = thresholds(recording(settings=rds(instanceClass=instance_class)))
+    assert found["FreeableMemory"] == memory
+    assert found["SwapUsage"] == swap
+    if credits_left:
+        assert found["CPUCreditBalance"] == pytest.approx(credits_left)
+    else:
+        assert "CPUCreditBalance" not in found
 
 
 def test_thresholds_follow_storage_and_budget() -> None:
-    told = thresholds(recording(allocated_storage_gib=100, connection_budget=1000))
-    assert told["FreeStorageSpace"] == 10 * 1024**3
-    assert told["DatabaseConnections"] == 800
+    found = thresholds(recording(settings=rds(allocatedStorageGib=100), connection_budget=1000))
+    assert found["FreeStorageSpace"] == 10 * 1024**3
+    assert found["DatabaseConnections"] == 800
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"instance_class": "db.t2.medium"}, "instance_class: db.t2.medium is not known"),
-        ({"connection_budget": 0}, "connection_budget: 0; allowed: above 0"),
-        ({"allocated_storage_gib": -1}, "allocated_storage_gib: -1; allowed: above 0"),
+        ({"settings": rds(instanceClass="db.t2.medium")}, "settings: instance class db.t2.medium is unknown"),
+        ({"connection_budget": 0}, "connection_budget: 0; expected: above 0"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(pulumi.InputPropertyError) as refused:
         recording(**changes)
     assert message in f"{refused.value.property_path}: {refused.value.reason}"
+
+
+def test_a_storage_of_no_size_is_refused_by_the_settings() -> None:
+    with pytest.raises(ValidationError, match="allocatedStorageGib"):
+        rds(allocatedStorageGib=-1)

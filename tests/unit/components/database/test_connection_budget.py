@@ -1,4 +1,4 @@
-"""The connection budget: its arithmetic, and what it refuses."""
+"""The connection budget: its arithmetic and its errors."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.unit.conftest import full_config, local_state
 def configured(stack: str, **sections: Any) -> Settings:
     """The stack with whole sections of its config replaced, products with entries merged in."""
     config = full_config(stack)
-    # It needs a Django, which the tables here may lack.
+    # It requires Django, which the tables here may not have.
     config.pop("lightwave:valkey", None)
     for name, value in sections.items():
         config[f"lightwave:{name}"] = {**config.get(f"lightwave:{name}", {}), **value}
@@ -36,12 +36,12 @@ def test_production_fits() -> None:
     }
 
 
-def test_dev_takes_the_local_servers_own_figure() -> None:
+def test_a_local_stack_uses_its_configured_max_connections() -> None:
     budget = connection_budget(configured("dev", database={"maxConnections": 120}))
     assert (budget.max_connections, budget.pooled, budget.worst) == (120, 66, 71)
 
 
-def test_the_arithmetic_is_said() -> None:
+def test_the_arithmetic_in_words() -> None:
     assert connection_budget(configured("prod")).lines()[:5] == [
         "max_connections: 400 (planned for db.t3.medium)",
         "for products: 400 - 3 - 25 (superuser, admin) = 372",
@@ -57,7 +57,7 @@ def test_a_surge_counts() -> None:
         pgbouncer={"maxSurge": 1},
         products={"payload": {"connectionLimit": 100}, "django": {"connectionLimit": 100}},
     )
-    # Two that run, one above them, one that drains.
+    # Two that run, one surging, one draining.
     assert connection_budget(surging).pooled == 4 * (14 + 7 * 3)
 
 
@@ -72,7 +72,7 @@ def test_a_surge_counts() -> None:
         ("db.r5.16xlarge", 5000),  # RDS's ceiling
     ],
 )
-def test_an_instance_classs_connections(instance_class: str, connections: int) -> None:
+def test_the_connections_of_an_instance_class(instance_class: str, connections: int) -> None:
     assert planned_max_connections(instance_class) == connections
 
 
@@ -82,56 +82,56 @@ def refused(config: Settings) -> str:
     return str(error.value)
 
 
-def test_an_unknown_class_is_refused_with_those_known() -> None:
-    said = refused(configured("prod", database={"instanceClass": "db.t2.medium"}))
-    assert "lightwave:database.instanceClass" in said
-    assert "db.t2.medium" in said
-    assert "db.t3.medium" in said
-    assert "pulumi config set --stack prod --path lightwave:database.instanceClass" in said
+def test_an_unknown_class_is_refused_and_the_known_ones_listed() -> None:
+    message = refused(configured("prod", database={"instanceClass": "db.t2.medium"}))
+    assert "lightwave:database.instanceClass" in message
+    assert "db.t2.medium" in message
+    assert "db.t3.medium" in message
+    assert "pulumi config set --stack prod --path lightwave:database.instanceClass" in message
 
 
-def test_too_small_a_class_is_refused_with_the_arithmetic_and_the_cure() -> None:
-    said = refused(configured("prod", database={"instanceClass": "db.t3.micro"}))
-    assert "lightwave:database.instanceClass" in said
-    assert "70 - 3 - 25 (superuser, admin) = 42" in said
-    assert "198 + 5 = 203 of 42" in said
-    assert "pgbouncer.replicas" in said
-    assert "pulumi config set --stack prod" in said
+def test_too_small_a_class_is_refused_with_the_arithmetic_and_the_fix() -> None:
+    message = refused(configured("prod", database={"instanceClass": "db.t3.micro"}))
+    assert "lightwave:database.instanceClass" in message
+    assert "70 - 3 - 25 (superuser, admin) = 42" in message
+    assert "198 + 5 = 203 of 42" in message
+    assert "pgbouncer.replicas" in message
+    assert "pulumi config set --stack prod" in message
 
 
-def test_a_developers_cluster_has_a_pooler_besides_the_local_one() -> None:
+def test_a_developers_cluster_runs_pgbouncer_in_addition_to_the_local_one() -> None:
     on_kind = configured("dev", **ON_KIND)
-    # One that runs, one that drains, and the local one.
+    # One that runs, one draining, and the local one.
     assert connection_budget(on_kind).instances == 3
-    said = refused(configured("dev", **{**ON_KIND, "database": {"maxConnections": 200}}))
-    assert "lightwave:database.maxConnections" in said
-    assert "198 + 5 = 203 of 172" in said
+    message = refused(configured("dev", **{**ON_KIND, "database": {"maxConnections": 200}}))
+    assert "lightwave:database.maxConnections" in message
+    assert "198 + 5 = 203 of 172" in message
 
 
 def test_the_last_connection_counts() -> None:
     assert connection_budget(configured("dev", database={"maxConnections": 71 + 28})).worst == 71
-    said = refused(configured("dev", database={"maxConnections": 71 + 28 - 1}))
-    assert "lightwave:database.maxConnections" in said
+    message = refused(configured("dev", database={"maxConnections": 71 + 28 - 1}))
+    assert "lightwave:database.maxConnections" in message
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(61, True), (60, False)])
-def test_a_roles_limit_covers_its_pools_and_a_direct_connection(limit: int, *, fits: bool) -> None:
+def test_the_limit_of_a_role_covers_its_pools_and_a_direct_connection(limit: int, *, fits: bool) -> None:
     entry = {"pool": {"size": 15, "reserve": 5}, "connectionLimit": limit}
     config = configured("prod", products={"payload": entry})
     if fits:
         assert connection_budget(config).shares[0].worst == 61
     else:
-        said = refused(config)
-        assert "lightwave:products.payload.connectionLimit" in said
-        assert "61 or more" in said
+        message = refused(config)
+        assert "lightwave:products.payload.connectionLimit" in message
+        assert "61 or more" in message
 
 
-def test_every_error_is_said_at_once() -> None:
-    said = refused(
+def test_all_errors_are_reported_together() -> None:
+    message = refused(
         configured(
             "prod",
             database={"instanceClass": "db.t3.micro"},
             products={"payload": {"connectionLimit": 1}, "django": {"connectionLimit": 1}},
         )
     )
-    assert said.startswith("stack prod: 3 errors")
+    assert message.startswith("stack prod: 3 errors")

@@ -1,4 +1,4 @@
-"""The RDS instance and what stands around it, by exact inputs, options and secrecy."""
+"""The RDS instance and the resources around it: exact inputs, options and secrecy."""
 
 import json
 from typing import Any
@@ -64,7 +64,7 @@ def test_declares_exactly_these(recorded: Recording) -> None:
     ]
 
 
-def test_every_child_is_the_components(recorded: Recording) -> None:
+def test_everything_is_a_child_of_the_component(recorded: Recording) -> None:
     assert {r.parent for r in recorded.resources if r.urn != COMPONENT} == {COMPONENT}
 
 
@@ -112,7 +112,7 @@ def test_the_instance(recorded: Recording) -> None:
     assert instance.ignore_changes == ()
 
 
-def test_it_waits_for_log_groups_monitoring_and_the_open_port(recorded: Recording) -> None:
+def test_the_instance_waits_for_log_groups_monitoring_and_the_open_port(recorded: Recording) -> None:
     instance = recorded.one("aws:rds/instance:Instance", "server-instance")
     after = {urn.rpartition("::")[2] for urn in instance.depends_on}
     assert after >= {
@@ -161,13 +161,13 @@ def test_parameters(recorded: Recording) -> None:
     assert len(group.inputs["parameters"]) == 9
 
 
-def test_log_groups_are_ours_and_expire(recorded: Recording) -> None:
+def test_log_groups_are_declared_and_expire(recorded: Recording) -> None:
     assert sorted(
         (r.inputs["name"], r.inputs["retentionInDays"]) for r in recorded.of_type("aws:cloudwatch/logGroup:LogGroup")
     ) == [("/aws/rds/instance/lightwave-platform/postgresql", 30), ("/aws/rds/instance/lightwave-platform/upgrade", 30)]
 
 
-def test_monitoring_role_is_for_rds_of_this_account_alone(recorded: Recording) -> None:
+def test_only_rds_of_this_account_may_assume_the_monitoring_role(recorded: Recording) -> None:
     role = recorded.one("aws:iam/role:Role", "server-monitoring")
     assert role.inputs["name"] == "lightwave-platform-monitoring"
     assert json.loads(role.inputs["assumeRolePolicy"])["Statement"] == [
@@ -207,17 +207,17 @@ def test_the_admins_login_is_in_secrets_manager(recorded: Recording) -> None:
 
 
 def test_the_password_is_nowhere_in_plain_text(recorded: Recording) -> None:
-    # Given unmarked on purpose. A Secret's repr does not tell its value, everything else's does.
+    # The password is passed unmarked on purpose. The repr of a Secret hides its value; any other repr shows it.
     assert PASSWORD not in repr(recorded)
-    holders = [r.name for r in recorded.resources for value in r.inputs.values() if PASSWORD in _told(value)]
+    holders = [r.name for r in recorded.resources for value in r.inputs.values() if PASSWORD in _revealed(value)]
     assert sorted(holders) == ["server-admin-login", "server-instance"]
 
 
-def _told(value: Any) -> str:
+def _revealed(value: Any) -> str:
     return str(value.value) if isinstance(value, Secret) else repr(value)
 
 
-def test_what_holds_data_is_protected(recorded: Recording) -> None:
+def test_only_what_holds_data_is_protected(recorded: Recording) -> None:
     assert [r.name for r in recorded.resources if r.protect] == ["server-instance", "server-admin-secret"]
     assert not any(r.protect for r in recording(protect=False).resources)
 
@@ -234,8 +234,8 @@ def test_outputs(recorded: Recording) -> None:
     assert set(recorded.component_outputs[COMPONENT]) == set(DatabaseServer.__annotations__)
 
 
-def test_the_stacks_settings_reach_it() -> None:
-    told = rds(
+def test_the_settings_reach_the_resources() -> None:
+    changed = rds(
         identifier="other",
         instanceClass="db.m6g.large",
         allocatedStorageGib=100,
@@ -247,7 +247,7 @@ def test_the_stacks_settings_reach_it() -> None:
         logRetentionDays=90,
         kmsKeyArn=KMS_KEY,
     )
-    other = recording(settings=told)
+    other = recording(settings=changed)
     inputs = other.one("aws:rds/instance:Instance", "server-instance").inputs
     expected = {
         "identifier": "other",
@@ -281,9 +281,9 @@ def test_adoption_imports_and_changes_nothing() -> None:
     ("changes", "message"),
     [
         ({"password": "plain"}, "password: is plain text"),
-        ({"admin": "postgres"}, "admin: postgres is guessed first"),
-        ({"admin": "admin"}, "admin: admin is guessed first"),
-        ({"secret_name": "database/admin"}, "secret_name: allowed: lightwave/"),
+        ({"admin": "postgres"}, "admin: postgres is easy to guess"),
+        ({"admin": "admin"}, "admin: admin is easy to guess"),
+        ({"secret_name": "database/admin"}, "secret_name: expected: lightwave/"),
         ({"settings": rds(importId="old-one")}, "database.identifier old-one too"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The lookups from the EKS cluster, and the config that stands in their place."""
+"""Facts looked up from the EKS cluster, and the config that replaces lookups."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +27,7 @@ FACTS: dict[str, dict[str, Any]] = {
 }
 FOUND = {
     "name": "lightwave-prod",
+    "region": "eu-central-1",
     "arn": "arn:aws:eks:eu-central-1:123456789012:cluster/lightwave-prod",
     "endpoint": "https://eks.example",
     "certificate_authority": "Q0E=",
@@ -41,10 +42,10 @@ CLUSTER_CALL = ("aws:eks/getCluster:getCluster", {"name": "lightwave-prod"})
 def looked_up(
     facts: dict[str, dict[str, Any]] | None = None, *, database_cidrs: tuple[str, ...] = (), **overrides: Any
 ) -> Recording:
-    told = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1", **overrides})
+    settings = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1", **overrides})
 
     def program() -> None:
-        found = cluster_facts("lightwave-prod", told, database_cidrs)
+        found = cluster_facts("lightwave-prod", settings, database_cidrs)
         for field in FOUND:
             pulumi.export(field, getattr(found, field))
 
@@ -70,7 +71,7 @@ def test_everything_is_derived_from_the_cluster() -> None:
     assert recorded.resources == ()
 
 
-def test_config_stands_in_place_of_each_lookup() -> None:
+def test_config_replaces_each_lookup() -> None:
     recorded = looked_up(
         vpcId="vpc-0a1b2c3d",
         privateSubnetIds=("subnet-0b0b0b0b", "subnet-0a0a0a0a"),
@@ -84,7 +85,6 @@ def test_config_stands_in_place_of_each_lookup() -> None:
         "database_cidrs": ["10.1.0.0/24", "10.1.1.0/24"],
         "security_group_id": "sg-0a1b2c3d",
     }
-    # What is named is not looked for.
     assert recorded.calls == (CLUSTER_CALL,)
 
 
@@ -105,8 +105,8 @@ def test_one_named_subnet_is_refused_too() -> None:
 
 def test_the_plan_needs_no_account() -> None:
     def program() -> None:
-        told = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1"})
-        pulumi.export("vpc", cluster_facts("lightwave-prod", told).vpc_id)
+        settings = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1"})
+        pulumi.export("vpc", cluster_facts("lightwave-prod", settings).vpc_id)
 
     assert record(program, stack="prod").outputs == {"vpc": "<known at deploy>"}
 
@@ -126,9 +126,9 @@ def test_the_lookups_go_through_the_given_provider(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(aws.ec2, "get_vpc_output", listening(aws.ec2.get_vpc_output))
 
     def program() -> None:
-        told = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1"})
+        settings = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1"})
         provider = aws.Provider("aws", region="eu-central-1")
-        cluster_facts("lightwave-prod", told, provider=provider)
+        cluster_facts("lightwave-prod", settings, provider=provider)
         assert providers == [provider] * 3
 
     record(program, stack="prod", facts=FACTS)

@@ -1,4 +1,4 @@
-"""A namespace's guard rails and a service's identity in it, by their exact inputs and options."""
+"""A namespace and its limits: exact inputs and options."""
 
 from typing import Any
 
@@ -6,13 +6,10 @@ import pulumi
 import pytest
 
 import settings
-from components.kubernetes import network_flows as flows
 from components.kubernetes.namespace import DEPLOYER_RULES, Namespace, NamespaceArgs, deployer_group
 from components.kubernetes.network_flows import Flow, Networks, Pods
-from components.services.resources import ServiceIdentity, ServiceIdentityArgs
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
-from settings import Product
+from ops.plan.recorder import Recording
 
 CORE = "kubernetes:core/v1:"
 RBAC = "kubernetes:rbac.authorization.k8s.io/v1:"
@@ -20,7 +17,6 @@ POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 ENTRY = "aws:eks/accessEntry:AccessEntry"
 PRINCIPAL = "arn:aws:iam::123456789012:role/payload-deploy"
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:kubernetes:Namespace::payload-cms"
-IDENTITY = "urn:pulumi:prod::lightwave::lightwave:kubernetes:ServiceIdentity::payload"
 FLOWS = (
     Flow(
         name="in-and-out",
@@ -78,13 +74,13 @@ def test_declares_exactly_these(recorded: Recording) -> None:
     ]
 
 
-def test_everything_is_the_components_child(recorded: Recording) -> None:
+def test_everything_is_a_child_of_the_component(recorded: Recording) -> None:
     assert {r.parent for r in recorded.resources if r.custom} == {COMPONENT}
     assert [r.type for r in recorded.resources if not r.custom] == ["lightwave:kubernetes:Namespace"]
     assert recorded.component_outputs == {COMPONENT: {"namespace": "payload-cms"}}
 
 
-def test_the_namespace_demands_pod_security(recorded: Recording) -> None:
+def test_the_namespace_enforces_pod_security(recorded: Recording) -> None:
     assert recorded.one(f"{CORE}Namespace", "payload-cms-namespace").inputs == {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -102,7 +98,7 @@ def test_the_namespace_demands_pod_security(recorded: Recording) -> None:
     }
 
 
-def test_a_weaker_level_still_warns_of_the_strong_one() -> None:
+def test_a_weaker_level_still_warns_about_the_strong_one() -> None:
     inputs = recording(pod_security="baseline").one(f"{CORE}Namespace", "payload-cms-namespace").inputs
     labels = inputs["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
@@ -145,7 +141,7 @@ def test_the_limits_of_a_container_that_states_none(recorded: Recording) -> None
     }
 
 
-def test_the_policies_of_its_own_flows(recorded: Recording) -> None:
+def test_network_policies_for_its_own_flows(recorded: Recording) -> None:
     specs = {r.inputs["metadata"]["name"]: r.inputs["spec"] for r in recorded.of_type(POLICY)}
     here = {"matchLabels": {"kubernetes.io/metadata.name": "payload-cms"}}
     both = [{"port": 1, "protocol": "UDP"}, {"port": 1, "protocol": "TCP"}]
@@ -187,14 +183,14 @@ def test_the_policies_of_its_own_flows(recorded: Recording) -> None:
     assert {r.inputs["metadata"]["namespace"] for r in recorded.of_type(POLICY)} == {"payload-cms"}
 
 
-def test_the_rest_is_denied_only_after_the_flows_are_allowed(recorded: Recording) -> None:
+def test_everything_else_is_denied_only_after_the_flows_are_allowed(recorded: Recording) -> None:
     deny = recorded.one(POLICY, "payload-cms-default-deny")
     allowing = {r.urn for r in recorded.of_type(POLICY)} - {deny.urn}
     assert set(deny.depends_on) == allowing
     assert len(allowing) == 4
 
 
-def test_what_is_inside_waits_for_the_namespace(recorded: Recording) -> None:
+def test_everything_in_it_waits_for_the_namespace(recorded: Recording) -> None:
     (namespace,) = urns(recorded, "payload-cms-namespace")
     direct = [r for r in recorded.resources if namespace in r.depends_on]
     assert sorted(r.name for r in direct) == [
@@ -235,7 +231,7 @@ def test_the_deployers_role_and_binding(recorded: Recording) -> None:
     ]
 
 
-def test_no_rule_of_the_deployer_is_a_wildcard_or_a_secrets() -> None:
+def test_no_rule_of_the_deployer_grants_a_wildcard_or_secrets() -> None:
     granted = {str(word) for rule in DEPLOYER_RULES for words in rule.values() for word in words}  # type: ignore[attr-defined]
     assert not granted & {"*", "secrets", "pods/exec", "pods/attach", "pods/portforward", "serviceaccounts/token"}
 
@@ -256,156 +252,5 @@ def test_no_access_entry_without_a_principal() -> None:
 
 
 def test_a_principal_needs_an_eks_cluster() -> None:
-    with pytest.raises(pulumi.InputPropertyError, match="name the cluster"):
+    with pytest.raises(pulumi.InputPropertyError, match=r"cluster.*the deployer's EKS access entry needs its name"):
         recording(cluster=None, deployer_principal=PRINCIPAL)
-
-
-# --- a service's identity ---------------------------------------------------------------------------------------------
-
-PAYLOAD = Product(
-    name="payload",
-    schema="payload",
-    framework="payload",
-    service="lightwave-media-site/website",
-    namespace="payload-cms",
-)
-DJANGO = Product(
-    name="django", schema="django", framework="django", service="lightwave-api-gateway", namespace="django-api"
-)
-
-
-def identity(product: Product, *, payload_namespace: str | None = None) -> Recording:
-    args = ServiceIdentityArgs(
-        product=product,
-        env={"PASSWORD": "open sesame", "PLAIN": "plain"},
-        ca_bundle="the bundle",
-        payload_namespace=payload_namespace,
-    )
-    return recorder.record(lambda: ServiceIdentity(product.name, args), stack="prod")
-
-
-@pytest.fixture(scope="module")
-def payload() -> Recording:
-    return identity(PAYLOAD)
-
-
-@pytest.fixture(scope="module")
-def django() -> Recording:
-    return identity(DJANGO, payload_namespace="payload-cms")
-
-
-def test_what_each_service_gets(payload: Recording, django: Recording) -> None:
-    assert declared(payload) == [
-        ("ConfigMap", "payload-database-ca"),
-        ("Secret", "payload-env"),
-        ("Service", "payload-service"),
-        ("ServiceAccount", "payload-account-migration"),
-        ("ServiceAccount", "payload-account-payload"),
-    ]
-    assert declared(django) == [
-        ("ConfigMap", "django-database-ca"),
-        ("Secret", "django-env"),
-        ("Service", "django-payload-alias"),
-        ("Service", "django-service"),
-        ("ServiceAccount", "django-account-api"),
-        ("ServiceAccount", "django-account-migration"),
-        ("ServiceAccount", "django-account-worker"),
-    ]
-    assert {r.parent for r in payload.resources if r.custom} == {IDENTITY}
-    for recorded, namespace in ((payload, "payload-cms"), (django, "django-api")):
-        assert {r.inputs["metadata"]["namespace"] for r in recorded.resources if r.custom} == {namespace}
-
-
-def test_service_accounts_mount_no_token(payload: Recording, django: Recording) -> None:
-    accounts = [*payload.of_type(f"{CORE}ServiceAccount"), *django.of_type(f"{CORE}ServiceAccount")]
-    assert sorted(r.inputs["metadata"]["name"] for r in accounts) == [
-        "api",
-        "migration",
-        "migration",
-        "payload",
-        "worker",
-    ]
-    assert {r.inputs["automountServiceAccountToken"] for r in accounts} == {False}
-
-
-def test_the_env_is_secret_whatever_it_is_given(payload: Recording) -> None:
-    secret = payload.one(f"{CORE}Secret", "payload-env")
-    assert secret.inputs["metadata"] == {"name": "payload-env", "namespace": "payload-cms"}
-    assert secret.inputs["type"] == "Opaque"
-    assert secret.inputs["stringData"] == Secret({"PASSWORD": "open sesame", "PLAIN": "plain"})
-    assert "stringData" in secret.additional_secret_outputs
-    assert "data" not in secret.inputs
-    assert "open sesame" not in repr(payload.component_outputs)
-
-
-def test_the_database_ca(payload: Recording) -> None:
-    inputs = payload.one(f"{CORE}ConfigMap", "payload-database-ca").inputs
-    assert inputs["metadata"]["name"] == "database-ca"
-    assert inputs["data"] == {"ca.pem": "the bundle"}
-
-
-def service(name: str, port: int) -> dict[str, Any]:
-    return {
-        "type": "ClusterIP",
-        "selector": {"app.kubernetes.io/name": name},
-        "ports": [{"name": "http", "port": port, "targetPort": port, "protocol": "TCP"}],
-    }
-
-
-def test_payload_resolves_where_django_calls_it(payload: Recording, django: Recording) -> None:
-    """The seed's client: http://payload:3000/api."""
-    own = payload.one(f"{CORE}Service", "payload-service").inputs
-    assert own["metadata"]["name"] == "payload"
-    assert own["spec"] == service("payload", 3000)
-    alias = django.one(f"{CORE}Service", "django-payload-alias").inputs
-    assert (alias["metadata"]["name"], alias["metadata"]["namespace"]) == ("payload", "django-api")
-    assert alias["spec"] == {"type": "ExternalName", "externalName": "payload.payload-cms.svc.cluster.local"}
-    api = django.one(f"{CORE}Service", "django-service").inputs
-    assert api["metadata"]["name"] == "api"
-    assert api["spec"] == service("api", 8000)
-
-
-def test_nothing_waits_for_pods_of_other_repositories(payload: Recording, django: Recording) -> None:
-    services = [*payload.of_type(f"{CORE}Service"), *django.of_type(f"{CORE}Service")]
-    assert len(services) == 3
-    assert [r.inputs["metadata"]["annotations"] for r in services] == [{"pulumi.com/skipAwait": "true"}] * 3
-
-
-def test_outputs(payload: Recording) -> None:
-    assert payload.component_outputs == {
-        IDENTITY: {"env_secret": "payload-env", "address": "payload.payload-cms.svc.cluster.local:3000"}
-    }
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"product": PAYLOAD.model_copy(update={"namespace": None})}, "no namespace or no framework"),
-        ({"product": Product(name="createos", schema="createos", namespace="shared")}, "no namespace or no framework"),
-        ({"env": {}}, "without its contract"),
-        ({"payload_namespace": "payload-cms"}, "resolves there already"),
-    ],
-)
-def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
-    given: dict[str, Any] = {"product": PAYLOAD, "env": {"A": "b"}, "ca_bundle": "", "payload_namespace": None}
-    with pytest.raises(pulumi.InputPropertyError, match=reason):
-        ServiceIdentityArgs(**{**given, **changes})
-
-
-def test_the_docs_tell_the_services_what_is_declared(payload: Recording) -> None:
-    lines = (settings.ROOT / "docs/services.md").read_text().splitlines()
-    table = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|"))
-    rows = {key: cells for key, *cells in table}
-    ((label, value),) = flows.PAYLOAD.items()
-    assert rows["label of the pods"][0] == f"`{label}: {value}`"
-    ((label, value),) = flows.API.items()
-    assert rows["label of the pods"][1].startswith(f"`{label}: {value}`;")
-    assert rows["port"] == [str(flows.PAYLOAD_PORT), str(flows.API_PORT)]
-    assert {cell for key, cells in rows.items() if key.startswith("metrics") for cell in cells} == {
-        f"port {flows.APPLICATION_METRICS_PORT}"
-    }
-    accounts = [r.inputs["metadata"]["name"] for r in payload.of_type(f"{CORE}ServiceAccount")]
-    assert sorted(rows["service accounts"][0].split(", ")) == sorted(f"`{name}`" for name in accounts)
-    assert rows["environment (`envFrom`)"] == ["Secret `payload-env`", "Secret `django-env`"]
-    ((label, value),) = flows.MIGRATION.items()
-    assert f"Migrations carry `{label}: {value}`" in " ".join(lines)

@@ -1,8 +1,7 @@
-"""Valkey on the cluster, by its exact inputs and options."""
+"""Valkey on the cluster: exact inputs and options."""
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -10,10 +9,9 @@ import pytest
 
 import settings
 from components.kubernetes.valkey import Valkey, ValkeyArgs, users_acl, valkey_conf
-from ops.dev import state as local_state
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret, record_stack
-from tests.configs import ON_KIND, VALKEY_IMAGES
+from ops.plan.recorder import Recording, Secret
+from tests.configs import VALKEY_IMAGES
 from tests.unit.conftest import container_of, workload_pod
 
 CORE = "kubernetes:core/v1:"
@@ -89,7 +87,7 @@ def test_the_configuration(recorded: Recording) -> None:
     ]
 
 
-def test_the_configuration_of_another_place() -> None:
+def test_the_configuration_for_other_paths_and_ports() -> None:
     text = valkey_conf(max_memory_mib=64, bind="127.0.0.1", port=7000, directory="/x", acl_path="/y/users.acl")
     assert set(directives(text)) >= {"bind 127.0.0.1", "port 7000", "dir /x", "aclfile /y/users.acl", "maxmemory 64mb"}
 
@@ -107,7 +105,7 @@ def test_the_users() -> None:
 
 
 def test_declares_exactly_these(recorded: Recording) -> None:
-    """No PodDisruptionBudget among them: with one replica it could only keep nodes from being drained."""
+    """Without a PodDisruptionBudget: with one replica it could only keep nodes from being drained."""
     assert sorted((r.type.rpartition(":")[2], r.name) for r in recorded.resources if r.custom) == [
         ("ConfigMap", "valkey-config"),
         ("Secret", "valkey-auth"),
@@ -161,7 +159,7 @@ def test_no_secret_anywhere_else(recorded: Recording) -> None:
         assert not [word for word in (PASSWORD, METRICS_PASSWORD, *hashed) if word in text]
 
 
-def test_there_is_one_and_its_data_outlives_it(recorded: Recording) -> None:
+def test_one_replica_whose_data_outlives_it(recorded: Recording) -> None:
     spec = stateful_set(recorded)["spec"]
     assert spec["replicas"] == 1
     assert spec["serviceName"] == "redis"
@@ -197,7 +195,7 @@ def test_what_the_configuration_names_is_mounted(recorded: Recording) -> None:
             "name": "auth",
             "secret": {
                 "secretName": "valkey-auth",
-                # The exporter's password is no file here.
+                # Not the exporter's password.
                 "items": [{"key": "users.acl", "path": "users.acl"}],
                 "defaultMode": 0o440,
             },
@@ -271,7 +269,7 @@ def test_probes(recorded: Recording) -> None:
     }
     server = probes["valkey"]
     assert server["startup"]["exec"] == server["readiness"]["exec"] == {"command": ["valkey-cli", "-e", *ping]}
-    # Any answer: "my volume is full" is one, and no restart mends it.
+    # Any answer counts: a restart would not fix a full volume, which PING reports.
     assert server["liveness"]["exec"] == {"command": ["valkey-cli", *ping]}
     assert [p["httpGet"] for p in probes["exporter"].values()] == [{"path": "/health", "port": 9121}] * 3
     assert {p["timeoutSeconds"] for p in server.values()} == {3}
@@ -309,11 +307,11 @@ def test_a_changed_configuration_or_password_replaces_the_pod(recorded: Recordin
     assert larger["lightwave.media/config-sha256"] != before["lightwave.media/config-sha256"]
     rotated = annotations(recording(rotations={"VALKEY_METRICS_PASSWORD": 1}))
     assert rotated["lightwave.media/rotations"] == "VALKEY_METRICS_PASSWORD=1 VALKEY_PASSWORD=0"
-    # Nothing about a password but its counter.
+    # Of a password they hold only its counter.
     assert annotations(recording(password="another", metrics_password="others")) == before
 
 
-def test_an_update_waits_for_the_rollout_unless_told_not_to(recorded: Recording) -> None:
+def test_an_update_waits_for_the_rollout_unless_disabled(recorded: Recording) -> None:
     def annotated(recorded: Recording) -> dict[str, Any]:
         metadata = {r.name: r.inputs.get("metadata", {}) for r in recorded.resources}
         return {name: found["annotations"] for name, found in metadata.items() if "annotations" in found}
@@ -326,7 +324,7 @@ def test_an_update_waits_for_the_rollout_unless_told_not_to(recorded: Recording)
     }
 
 
-def test_the_pod_comes_after_what_it_mounts_and_the_service_after_the_pod(recorded: Recording) -> None:
+def test_the_pod_waits_for_what_it_mounts_and_the_service_for_the_pod(recorded: Recording) -> None:
     def waits_for(type_: str, name: str) -> set[str]:
         return {urn.rpartition("::")[2] for urn in recorded.one(type_, name).depends_on}
 
@@ -340,69 +338,10 @@ def test_the_pod_comes_after_what_it_mounts_and_the_service_after_the_pod(record
     [
         ({"settings": valkey(image=None)}, "are needed"),
         ({"settings": valkey(exporterImage=None)}, "are needed"),
-        ({"user": "default"}, "default is a user of Valkey's own"),
-        ({"user": "metrics"}, "metrics is a user of Valkey's own"),
+        ({"user": "default"}, "default is one of Valkey's own users"),
+        ({"user": "metrics"}, "metrics is one of Valkey's own users"),
     ],
 )
 def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(pulumi.InputPropertyError, match=reason):
         given(**changes)
-
-
-# --- in the whole program ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def prod() -> Recording:
-    return record_stack("prod")
-
-
-def after(recording: Recording, class_: str, name: str) -> set[str]:
-    """Names of what a component of the cluster waits for."""
-    component = recording.one(f"lightwave:kubernetes:{class_}", name)
-    return {urn.rpartition("::")[2] for urn in component.depends_on}
-
-
-def test_only_django_is_told_of_it(prod: Recording) -> None:
-    django, payload = (prod.one(f"{CORE}Secret", f"{name}-env") for name in ("django", "payload"))
-    known = settings.KNOWN_AT_DEPLOY.replace("<", "%3C").replace(">", "%3E").replace(" ", "%20")
-    assert django.inputs["stringData"].value["REDIS_URL"] == f"redis://django:{known}@redis.shared:6379/0"
-    assert "REDIS_URL" not in payload.inputs["stringData"].value
-    # Valkey first: a client that knows a new password must find it there.
-    assert "valkey-statefulset" in after(prod, "ServiceIdentity", "django")
-    assert "valkey-statefulset" not in after(prod, "ServiceIdentity", "payload")
-
-
-def test_its_passwords_are_generated_and_it_comes_after_the_namespace(prod: Recording) -> None:
-    generated = {r.name for r in prod.of_type("random:index/randomPassword:RandomPassword")}
-    assert generated >= {"secrets-valkey-password", "secrets-valkey-metrics-password"}
-    assert {"shared-namespace", "shared-default-deny"} <= after(prod, "Valkey", "valkey")
-    assert {r.provider for r in prod.resources if r.name.startswith("valkey-")} == {
-        "urn:pulumi:prod::lightwave::pulumi:providers:kubernetes::kubernetes"
-    }
-    assert prod.outputs["valkey"] == "redis.shared.svc.cluster.local:6379"
-
-
-def test_a_developers_own_has_the_local_states_passwords(tmp_path: Path) -> None:
-    local_state.prepare("dev", tmp_path)
-    state = local_state.read(tmp_path)
-    assert {len(state["secrets"][name]) for name in settings.VALKEY_SECRETS} == {40}
-    assert state["secrets"]["VALKEY_PASSWORD"] != state["secrets"]["VALKEY_METRICS_PASSWORD"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_placeholder_state", lambda _: state)
-        sections = {f"lightwave:{name}": value for name, value in (ON_KIND | {"valkey": VALKEY_IMAGES}).items()}
-        recorded = record_stack("dev", overrides=sections)
-    assert recorded.one(f"{CORE}Secret", "valkey-auth").inputs["stringData"].value["users.acl"] == users_acl(
-        user="django",
-        password=state["secrets"]["VALKEY_PASSWORD"],
-        metrics_password=state["secrets"]["VALKEY_METRICS_PASSWORD"],
-    )
-    assert not recorded.of_type("random:index/randomPassword:RandomPassword")
-
-
-def test_a_stack_without_it_has_none(prod: Recording) -> None:
-    without = record_stack("prod", overrides={"lightwave:valkey": {}})
-    assert not [r.urn for r in without.resources if "alkey" in r.urn]
-    assert "valkey" not in without.outputs
-    assert "REDIS_URL" not in without.one(f"{CORE}Secret", "django-env").inputs["stringData"].value
-    assert len(prod.resources) == len(without.resources) + 8

@@ -1,4 +1,4 @@
-"""PgBouncer on the cluster, by its exact inputs and options."""
+"""PgBouncer on the cluster: exact inputs and options."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ import settings
 from components.database.connection_budget import instances_at_worst
 from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seconds, image_version
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS
+from components.server import Server
 from ops.plan import recorder
 from ops.plan.recorder import Recording, Secret
 from settings import Product
@@ -20,7 +21,7 @@ CORE = "kubernetes:core/v1:"
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:kubernetes:PgBouncer::pgbouncer"
 IMAGE = f"edoburu/pgbouncer:v1.25.2-p0@sha256:{'c' * 64}"
 EXPORTER = f"prometheuscommunity/pgbouncer-exporter:v0.11.0@sha256:{'d' * 64}"
-BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+CA_PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 VERIFIER = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"
 STATS_PASSWORD = "open-sesame"
 PRODUCTS = (
@@ -37,8 +38,8 @@ def given(**changes: Any) -> PgBouncerArgs:
         "namespace": "shared",
         "settings": pooler(),
         "products": PRODUCTS,
-        "server_host": "db.example",
-        "ca_bundle": BUNDLE,
+        "server": Server(host="db.example", port=5432),
+        "ca_pem": CA_PEM,
         "verifiers": dict.fromkeys(("payload_user", "django_user", "pgbouncer_stats"), VERIFIER),
         "stats_password": STATS_PASSWORD,
         "rotations": {"django_user": 3},
@@ -92,7 +93,7 @@ def test_declares_exactly_these(recorded: Recording) -> None:
     assert recorded.component_outputs == {COMPONENT: {"address": "pgbouncer.shared.svc.cluster.local:6432"}}
 
 
-def test_the_configuration_is_the_renderers_for_this_pod(recorded: Recording) -> None:
+def test_the_configuration_is_rendered_for_this_pod(recorded: Recording) -> None:
     lines = ini(recorded).splitlines()
     assert "lightwave_platform = host=db.example port=5432 dbname=lightwave_platform max_db_connections=14" in lines
     for line in (
@@ -105,7 +106,7 @@ def test_the_configuration_is_the_renderers_for_this_pod(recorded: Recording) ->
         "client_tls_sslmode = disable",
         "stats_users = pgbouncer_stats",
         "max_client_conn = 1000",
-        # A key of 1.24: the renderer was told the image's version.
+        # A key of 1.24: rendered for the image's version.
         "client_idle_timeout = 300",
     ):
         assert line in lines, line
@@ -127,7 +128,7 @@ def test_what_the_configuration_names_is_mounted(recorded: Recording) -> None:
             "name": "auth",
             "secret": {
                 "secretName": "pgbouncer-auth",
-                # The exporter's connection string, with a password in it, is no file here.
+                # Not the exporter's connection string, which contains a password.
                 "items": [{"key": "userlist.txt", "path": "userlist.txt"}],
                 "defaultMode": 0o440,
             },
@@ -138,7 +139,7 @@ def test_what_the_configuration_names_is_mounted(recorded: Recording) -> None:
     assert names["pgbouncer-config"] == "pgbouncer"
     assert names["pgbouncer-ca"] == "rds-ca"
     assert names["pgbouncer-auth"] == "pgbouncer-auth"
-    assert recorded.one(f"{CORE}ConfigMap", "pgbouncer-ca").inputs["data"] == {"rds-ca.pem": BUNDLE}
+    assert recorded.one(f"{CORE}ConfigMap", "pgbouncer-ca").inputs["data"] == {"rds-ca.pem": CA_PEM}
 
 
 def test_the_secret_holds_verifiers_and_the_exporters_login(recorded: Recording) -> None:
@@ -225,7 +226,7 @@ def test_probes(recorded: Recording) -> None:
         for probe in probes.values():
             assert probe.items() >= action.items()
             assert probe["timeoutSeconds"] == 2
-        # A failing pod leaves the Service long before it is restarted.
+        # A failing pod is removed from the Service long before it is restarted.
         patience = {kind: probe["periodSeconds"] * probe["failureThreshold"] for kind, probe in probes.items()}
         assert patience["readiness"] < patience["liveness"]
         assert patience["startup"] >= 30
@@ -233,9 +234,9 @@ def test_probes(recorded: Recording) -> None:
 
 def test_it_drains_longer_than_a_client_lives(recorded: Recording) -> None:
     pgbouncer = container(recorded, "pgbouncer")
-    # Nothing but a sleep: a signal here would make the kubelet's SIGTERM the second one, which cuts connections.
+    # Only a sleep: after a signal here the kubelet's SIGTERM would be the second one, which cuts connections.
     assert pgbouncer["lifecycle"] == {"preStop": {"sleep": {"seconds": 15}}}
-    # The slowest role: 45.5 s of a statement and 60 s of a pause, rounded up.
+    # The most patient role: a statement of 45.5 s and a pause of 60 s, rounded up.
     assert pod(recorded)["terminationGracePeriodSeconds"] == 15 + CLIENT_IDLE_TIMEOUT_SECONDS + 106
     assert drain_seconds(PRODUCTS) == 15 + CLIENT_IDLE_TIMEOUT_SECONDS + 106
     assert drain_seconds(PRODUCTS[:1]) == 15 + CLIENT_IDLE_TIMEOUT_SECONDS + 90
@@ -257,11 +258,11 @@ def test_the_rollout_waits_for_each_drain(recorded: Recording) -> None:
     # Two run or start while one drains. With a surge: three run, one drains. With 2 above 4: six run, two drain.
     [(2, 0, 3), (1, 0, 2), (2, 1, 4), (4, 2, 8)],
 )
-def test_how_many_hold_connections_in_the_middle_of_a_rollout(replicas: int, surge: int, worst: int) -> None:
+def test_instances_with_connections_in_the_middle_of_a_rollout(replicas: int, surge: int, worst: int) -> None:
     assert instances_at_worst(pooler(replicas=replicas, maxSurge=surge)) == worst
 
 
-def test_it_is_spread_and_not_disrupted_at_once(recorded: Recording) -> None:
+def test_pods_are_spread_and_disrupted_one_at_a_time(recorded: Recording) -> None:
     own = {"maxSkew": 1, "labelSelector": {"matchLabels": NAME}, "matchLabelKeys": ["pod-template-hash"]}
     assert pod(recorded)["topologySpreadConstraints"] == [
         {**own, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"},
@@ -298,17 +299,17 @@ def test_a_changed_configuration_or_password_replaces_the_pods(recorded: Recordi
         "lightwave.media/rotations": "django_user=3 payload_user=0 pgbouncer_stats=0",
         "kubectl.kubernetes.io/default-container": "pgbouncer",
     }
-    moved = annotations(recording(server_host="db2.example"))
+    moved = annotations(recording(server=Server(host="db2.example", port=5432)))
     assert moved["lightwave.media/config-sha256"] != before["lightwave.media/config-sha256"]
     rotated = annotations(recording(rotations={"django_user": 4}))
     assert rotated["lightwave.media/rotations"] == "django_user=4 payload_user=0 pgbouncer_stats=0"
-    # Nothing about a password but its counter.
+    # Of a password they hold only its counter.
     other = "SCRAM-SHA-256$4096:b3RoZXI=$c3RvcmVk:c2VydmVy"
     verifiers = dict.fromkeys(("payload_user", "django_user", "pgbouncer_stats"), other)
     assert annotations(recording(verifiers=verifiers, stats_password="another")) == before
 
 
-def test_clients_speak_tls_when_told_to() -> None:
+def test_clients_use_tls_where_configured() -> None:
     recorded = recording(settings=pooler(clientTls=True))
     assert "client_tls_sslmode = require" in ini(recorded)
     assert "client_tls_cert_file = /etc/pgbouncer-tls/tls.crt" in ini(recorded)
@@ -321,7 +322,7 @@ def test_clients_speak_tls_when_told_to() -> None:
     assert auth["exporter-dsn"].endswith("?sslmode=require")
 
 
-def test_an_update_waits_for_the_rollout_unless_told_not_to(recorded: Recording) -> None:
+def test_an_update_waits_for_the_rollout_unless_disabled(recorded: Recording) -> None:
     def annotated(recorded: Recording) -> list[str]:
         return sorted(r.name for r in recorded.resources if "annotations" in r.inputs.get("metadata", {}))
 
@@ -330,13 +331,13 @@ def test_an_update_waits_for_the_rollout_unless_told_not_to(recorded: Recording)
 
 
 def test_the_wait_is_longer_than_the_rollout(recorded: Recording) -> None:
-    """The provider's own ten minutes would call a rollout failed that drains as it should."""
+    """With the provider's default of ten minutes, a rollout that drains as it should would count as failed."""
     resource = recorded.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment")
     seconds = 3 * (drain_seconds(PRODUCTS) + 60)
     assert resource.custom_timeouts == {"create": f"{seconds}s", "update": f"{seconds}s"}
 
 
-def test_the_pods_come_after_what_they_mount(recorded: Recording) -> None:
+def test_the_pods_wait_for_what_they_mount(recorded: Recording) -> None:
     needed = ("pgbouncer-config", "pgbouncer-ca", "pgbouncer-auth", "pgbouncer-account", "pgbouncer-priority")
     found = set(recorded.one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment").depends_on)
     assert found == {r.urn for r in recorded.resources if r.name in needed}
@@ -349,9 +350,9 @@ def test_the_pods_come_after_what_they_mount(recorded: Recording) -> None:
         ({"verifiers": dict.fromkeys(("payload_user", "django_user"), VERIFIER)}, "no verifier for pgbouncer_stats"),
         ({"settings": pooler(image=None)}, "are needed on Kubernetes"),
         ({"settings": pooler(exporterImage=None)}, "are needed on Kubernetes"),
-        ({"settings": pooler(image=IMAGE.replace("1.25.2", "1.25.1"))}, "PgBouncer 1.25.1; allowed: 1.25.2 or newer"),
+        ({"settings": pooler(image=IMAGE.replace("1.25.2", "1.25.1"))}, "PgBouncer 1.25.1; expected: 1.25.2 or newer"),
         ({"settings": pooler(image=IMAGE.replace("v1.25.2-p0", "stable"))}, "does not begin with a version"),
-        ({"ca_bundle": "a path/to.pem"}, "holds no PEM certificate"),
+        ({"ca_pem": "a path/to.pem"}, "contains no PEM certificate"),
     ],
 )
 def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
@@ -359,5 +360,5 @@ def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
         given(**changes)
 
 
-def test_the_version_is_the_tags_not_the_registrys() -> None:
+def test_the_version_is_read_from_the_tag_and_not_from_the_registrys_port() -> None:
     assert image_version(f"registry.example:5000/pgbouncer:1.26.0@sha256:{'c' * 64}") == (1, 26, 0)

@@ -1,4 +1,4 @@
-"""pgbouncer.ini: what is in it, for whom, and from which version on."""
+"""pgbouncer.ini and its auth file: what they contain, by PgBouncer version."""
 
 import configparser
 import re
@@ -41,7 +41,7 @@ def pairs(line: str) -> dict[str, str]:
     return dict(item.split("=") for item in line.split())
 
 
-def test_it_pools_by_transaction_and_takes_scram_alone() -> None:
+def test_it_pools_by_transaction_and_accepts_only_scram() -> None:
     settings = parsed(ini().render())["pgbouncer"]
     assert settings["pool_mode"] == "transaction"
     assert settings["auth_type"] == "scram-sha-256"
@@ -65,7 +65,7 @@ def test_one_database_and_no_forced_user() -> None:
     }
 
 
-def test_the_options_parameter_is_refused_not_swallowed() -> None:
+def test_the_options_parameter_is_refused_and_not_ignored() -> None:
     ignored = parsed(ini().render())["pgbouncer"]["ignore_startup_parameters"]
     assert [name.strip() for name in ignored.split(",")] == ["extra_float_digits"]
 
@@ -87,7 +87,7 @@ def test_each_product_has_its_share(version: tuple[int, int], payload: dict[str,
     assert pairs(users["django_user"])["max_user_connections"] == "24"
 
 
-def test_without_own_pool_sizes_the_largest_is_everybodys() -> None:
+def test_a_version_without_pool_sizes_per_user_gets_the_largest_one() -> None:
     settings = parsed(ini(version=(1, 18)).render())["pgbouncer"]
     assert (settings["default_pool_size"], settings["reserve_pool_size"]) == ("20", "5")
 
@@ -105,19 +105,19 @@ def test_the_server_is_verified_by_name() -> None:
     assert parsed(ini(server_tls=None).render())["pgbouncer"]["server_tls_sslmode"] == "disable"
 
 
-def test_clients_speak_tls_where_there_is_a_certificate() -> None:
+def test_clients_use_tls_where_there_is_a_certificate() -> None:
     assert parsed(ini().render())["pgbouncer"]["client_tls_sslmode"] == "disable"
     settings = parsed(ini(client_tls=ClientTls(certificate_path="/tls/crt", key_path="/tls/key")).render())["pgbouncer"]
     assert settings["client_tls_sslmode"] == "require"
     assert (settings["client_tls_cert_file"], settings["client_tls_key_file"]) == ("/tls/crt", "/tls/key")
 
 
-def test_the_stats_user_is_there_only_when_asked_for() -> None:
+def test_the_stats_user_is_optional() -> None:
     assert parsed(ini().render())["pgbouncer"]["stats_users"] == ""
     assert parsed(ini(stats_user=True).render())["pgbouncer"]["stats_users"] == STATS_USER
 
 
-def test_logs_go_to_a_file_only_when_told() -> None:
+def test_logs_go_to_a_file_only_with_a_path() -> None:
     assert not {"logfile", "pidfile"} & set(parsed(ini().render())["pgbouncer"])
     settings = parsed(ini(log_path="/l", pid_path="/p").render())["pgbouncer"]
     assert (settings["logfile"], settings["pidfile"]) == ("/l", "/p")
@@ -128,8 +128,8 @@ def test_the_same_input_gives_the_same_text() -> None:
     assert ini().render().endswith("\n")
 
 
-def test_comments_stand_on_lines_of_their_own() -> None:
-    # PgBouncer knows no comment behind a value: it would be part of it.
+def test_comments_are_on_their_own_lines() -> None:
+    # PgBouncer has no comments after a value: they would be part of it.
     for line in ini(version=(1, 18)).render().splitlines():
         assert line.startswith(";") or not re.search(r"[;#]", line)
 
@@ -144,7 +144,7 @@ def test_the_descriptors_cover_clients_and_servers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "reason"),
     [
         ({"version": (1, 17)}, "too old"),
         ({"products": ()}, "no product"),
@@ -152,8 +152,8 @@ def test_the_descriptors_cover_clients_and_servers() -> None:
         ({"auth_file_path": "/a\nadmin_users = x"}, "line break"),
     ],
 )
-def test_what_pgbouncer_would_misread_is_refused(changes: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_pgbouncer_would_misread_is_refused(changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
         ini(**changes)
 
 
@@ -164,7 +164,7 @@ def test_the_auth_file_holds_verifiers_in_order() -> None:
 @pytest.mark.parametrize(
     "verifiers", [{"a": "plain"}, {"a": "md5" + "0" * 32}, {"a": ""}, {'a"': VERIFIER}, {"a": VERIFIER + "\n"}]
 )
-def test_the_auth_file_takes_nothing_else(verifiers: dict[str, str]) -> None:
+def test_the_auth_file_refuses_anything_else(verifiers: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"verifier"):
         auth_file(verifiers)
 

@@ -1,4 +1,4 @@
-"""Passwords, verifiers and application secrets: generated or given, always secret, rotated one by one."""
+"""Passwords, verifiers and application secrets: generated or given, always secret, rotated separately."""
 
 import base64
 from collections.abc import Mapping
@@ -57,10 +57,9 @@ def recording(**changes: Any) -> Recording:
 
 @pytest.fixture(autouse=True)
 def _random(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider whose values can be told apart: the resource's name is in each."""
+    """A provider whose values show their generation: the rotation counter is in each."""
 
     def password(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        # The recorder hands over inputs alone; the keepers tell which generation it is.
         return {"result": recorder.secret(f"generated-{inputs['keepers']['rotation']}")}
 
     def salt(inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,28 +88,28 @@ def test_generates_exactly_these() -> None:
 
 def test_passwords_verifiers_and_secrets_come_out_secret() -> None:
     recorded = recording()
-    told = outputs(recorded)
-    assert told["passwords"] == dict.fromkeys(["lightwave_admin", *ROLES], "generated-0")
-    assert told["verifiers"] == dict.fromkeys(ROLES, scram_verifier("generated-0", b"salt-of-rotation-0"))
-    assert told["application"] == dict.fromkeys(APPLICATION, "generated-0")
-    assert set(told) == set(GeneratedSecrets.__annotations__)
+    found = outputs(recorded)
+    assert found["passwords"] == dict.fromkeys(["lightwave_admin", *ROLES], "generated-0")
+    assert found["verifiers"] == dict.fromkeys(ROLES, scram_verifier("generated-0", b"salt-of-rotation-0"))
+    assert found["application"] == dict.fromkeys(APPLICATION, "generated-0")
+    assert set(found) == set(GeneratedSecrets.__annotations__)
 
 
 @pytest.mark.parametrize("given", [None, GIVEN])
-def test_each_output_is_secret_by_itself(given: LocalState | None) -> None:
+def test_each_output_is_secret(given: LocalState | None) -> None:
     def program() -> None:
         made = GeneratedSecrets("secrets", arguments(given=given))
         for kind in (made.passwords, made.verifiers, made.application):
             for key, output in kind.items():
                 pulumi.export(f"{len(kind)}-{key}", output)
 
-    told = record(program, stack="prod").outputs
-    assert len(told) == 3 + 2 + 2
-    assert all(isinstance(value, Secret) for value in told.values())
+    found = record(program, stack="prod").outputs
+    assert len(found) == 3 + 2 + 2
+    assert all(isinstance(value, Secret) for value in found.values())
 
 
 @pytest.mark.parametrize("rotated", ["payload_user", "lightwave_admin", "PAYLOAD_SECRET"])
-def test_a_rotation_replaces_that_secret_alone(rotated: str) -> None:
+def test_a_rotation_replaces_only_that_secret(rotated: str) -> None:
     before = {r.name: r for r in recording(rotations={rotated: 1}).children(COMPONENT)}
     after = {r.name: r for r in recording(rotations={rotated: 2}).children(COMPONENT)}
     slug = f"secrets-{rotated.lower().replace('_', '-')}"
@@ -120,13 +119,13 @@ def test_a_rotation_replaces_that_secret_alone(rotated: str) -> None:
     assert before.keys() == after.keys()
 
 
-def test_a_rotated_roles_verifier_is_of_its_new_password_and_salt() -> None:
-    told = outputs(recording(rotations={"payload_user": 3}))["verifiers"]
-    assert told["payload_user"] == scram_verifier("generated-3", b"salt-of-rotation-3")
-    assert told["django_user"] == scram_verifier("generated-0", b"salt-of-rotation-0")
+def test_a_rotation_makes_the_verifier_of_the_new_password_and_salt() -> None:
+    found = outputs(recording(rotations={"payload_user": 3}))["verifiers"]
+    assert found["payload_user"] == scram_verifier("generated-3", b"salt-of-rotation-3")
+    assert found["django_user"] == scram_verifier("generated-0", b"salt-of-rotation-0")
 
 
-def test_given_values_are_taken_and_nothing_is_generated() -> None:
+def test_with_given_secrets_nothing_is_generated() -> None:
     recorded = recording(given=GIVEN)
     assert [r.urn for r in recorded.resources] == [COMPONENT]
     assert outputs(recorded) == {
@@ -157,10 +156,13 @@ def test_the_component_is_protected_and_its_secrets_can_rotate() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"login_roles": ["payload_user", "payload_user"]}, "login_roles: two secrets of one name: payload_user"),
-        ({"application_secrets": ["lightwave_admin"]}, "login_roles: two secrets of one name: lightwave_admin"),
-        ({"rotations": {"payload": 1}}, "rotations: no secret: payload; allowed: lightwave_admin, payload_user"),
-        ({"given": GIVEN, "rotations": {"payload_user": 1}}, "rotations: nothing is generated here"),
+        (
+            {"login_roles": ["payload_user", "payload_user"]},
+            "login_roles: two secrets have the same name: payload_user",
+        ),
+        ({"application_secrets": ["lightwave_admin"]}, "login_roles: two secrets have the same name: lightwave_admin"),
+        ({"rotations": {"payload": 1}}, "rotations: no such secret: payload; expected: lightwave_admin, payload_user"),
+        ({"given": GIVEN, "rotations": {"payload_user": 1}}, "rotations: given secrets cannot be rotated"),
         ({"given": GIVEN, "login_roles": [*ROLES, "x_user"]}, "no passwords.x_user, scram_verifiers.x_user"),
         ({"given": GIVEN, "application_secrets": ["OTHER"]}, "given: has no secrets.OTHER"),
     ],

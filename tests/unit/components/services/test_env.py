@@ -1,4 +1,4 @@
-"""What a service is told: the contract's names first, URLs that parse back, secrets that stay secret."""
+"""The environment of a service: the contract's names first, URLs that parse, secrets that stay secret."""
 
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -7,7 +7,8 @@ import pulumi
 import pytest
 
 import settings
-from components.services.env import EnvEntry, ObjectStore, Server, ServiceEnvArgs, service_env
+from components.server import Server
+from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
 from ops.plan.recorder import Secret, record
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
@@ -23,12 +24,12 @@ STORE = ObjectStore(
 
 
 @pytest.fixture
-def told() -> Settings:
+def dev() -> Settings:
     return settings.load("dev", full_config("dev"), local=local_state())
 
 
-def args(product: Product, **changes: Any) -> ServiceEnvArgs:
-    given: dict[str, Any] = {
+def arguments(product: Product) -> dict[str, Any]:
+    return {
         "product": product,
         "database": "lightwave_platform",
         "pooled": Server(host="pgbouncer.shared", port=6432),
@@ -38,15 +39,18 @@ def args(product: Product, **changes: Any) -> ServiceEnvArgs:
         "store": STORE,
         "payload_api_url": "http://payload:3000/api",
     }
-    return ServiceEnvArgs(**{**given, **changes})
+
+
+def args(product: Product, **changes: Any) -> ServiceEnvArgs:
+    return ServiceEnvArgs(**arguments(product) | changes)
 
 
 def values(entries: list[EnvEntry]) -> dict[str, Any]:
     return {entry.name: entry.value for entry in entries}
 
 
-def test_payload_is_told_the_seeds_variables_first(told: Settings) -> None:
-    entries = service_env(args(told.products["payload"]))
+def test_payload_gets_the_contracts_variables_first(dev: Settings) -> None:
+    entries = service_env(args(dev.products["payload"]))
     assert [entry.name for entry in entries if not entry.optional] == [
         "DATABASE_URI",
         "PAYLOAD_SECRET",
@@ -65,8 +69,8 @@ def test_payload_is_told_the_seeds_variables_first(told: Settings) -> None:
     assert found["AWS_REQUEST_CHECKSUM_CALCULATION"] == found["AWS_RESPONSE_CHECKSUM_VALIDATION"] == "WHEN_REQUIRED"
 
 
-def test_payloads_url_has_the_seeds_shape_and_parses_back(told: Settings) -> None:
-    found = values(service_env(args(told.products["payload"])))
+def test_payloads_url_has_the_contracts_form_and_parses(dev: Settings) -> None:
+    found = values(service_env(args(dev.products["payload"])))
     assert found["DATABASE_URI"].startswith("postgresql://payload_user:")
     assert found["DATABASE_URI"].endswith("@pgbouncer.shared:6432/lightwave_platform?schema=payload")
     url = urlsplit(found["DATABASE_URI_DIRECT"])
@@ -74,8 +78,8 @@ def test_payloads_url_has_the_seeds_shape_and_parses_back(told: Settings) -> Non
     assert parse_qs(url.query) == {"schema": ["payload"]}
 
 
-def test_django_is_told_in_djangos_terms(told: Settings) -> None:
-    found = values(service_env(args(told.products["django"], redis_url="redis://redis.shared:6379/0")))
+def test_django_gets_djangos_variables(dev: Settings) -> None:
+    found = values(service_env(args(dev.products["django"], redis_url="redis://redis.shared:6379/0")))
     url = urlsplit(found["DATABASE_URL"])
     assert unquote(url.password or "") == found["DATABASE_PASSWORD"] == AWKWARD
     assert (url.username, url.path, url.query) == ("django_user", "/lightwave_platform", "")
@@ -94,34 +98,34 @@ def test_django_is_told_in_djangos_terms(told: Settings) -> None:
     assert "schema" not in found["DATABASE_URL_DIRECT"]
 
 
-def test_nobody_is_told_anothers_secrets(told: Settings) -> None:
-    django = values(service_env(args(told.products["django"])))
+def test_no_service_gets_anothers_secrets(dev: Settings) -> None:
+    django = values(service_env(args(dev.products["django"])))
     assert not [name for name in django if name.startswith(("S3_", "CF_", "PAYLOAD_SECRET"))]
-    payload = values(service_env(args(told.products["payload"], redis_url="redis://redis.shared")))
+    payload = values(service_env(args(dev.products["payload"], redis_url="redis://redis.shared")))
     assert not [name for name in payload if name.startswith(("DJANGO", "REDIS"))]
 
 
-def test_tls_to_the_server_is_verified(told: Settings) -> None:
+def test_tls_to_the_server_is_verified(dev: Settings) -> None:
     bundle = "/etc/ssl/rds/global-bundle.pem"
-    payload = values(service_env(args(told.products["payload"], direct_ca_bundle=bundle)))
+    payload = values(service_env(args(dev.products["payload"], direct_ca_path=bundle)))
     assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query)["sslmode"] == ["verify-full"]
     assert "sslmode" not in payload["DATABASE_URI"]
     assert payload["NODE_EXTRA_CA_CERTS"] == bundle
-    django = values(service_env(args(told.products["django"], direct_ca_bundle=bundle, pooled_ca_bundle=bundle)))
+    django = values(service_env(args(dev.products["django"], direct_ca_path=bundle, pooled_ca_path=bundle)))
     assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
         "sslmode": ["verify-full"],
         "sslrootcert": [bundle],
     }
     assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [bundle]
     assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", bundle)
-    direct_alone = values(service_env(args(told.products["django"], direct_ca_bundle=bundle)))
+    direct_alone = values(service_env(args(dev.products["django"], direct_ca_path=bundle)))
     assert direct_alone["DATABASE_SSLROOTCERT"] == bundle
     assert "DATABASE_SSLMODE" not in direct_alone
 
 
-def test_two_files_of_cas_are_refused(told: Settings) -> None:
-    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_bundle.*is another file than /rds\.pem"):
-        args(told.products["payload"], direct_ca_bundle="/rds.pem", pooled_ca_bundle="/pooler.pem")
+def test_two_ca_files_are_refused(dev: Settings) -> None:
+    with pytest.raises(pulumi.InputPropertyError, match=r"pooled_ca_path.*is another file than /rds\.pem"):
+        args(dev.products["payload"], direct_ca_path="/rds.pem", pooled_ca_path="/pooler.pem")
 
 
 SECRETS = {
@@ -139,14 +143,14 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_outputs_stay_outputs_and_secret(told: Settings, name: str) -> None:
+def test_outputs_stay_outputs_and_secret(dev: Settings, name: str) -> None:
     entries: list[EnvEntry] = []
 
     def program() -> None:
         entries.extend(
             service_env(
                 args(
-                    told.products[name],
+                    dev.products[name],
                     password=pulumi.Output.secret(AWKWARD),
                     pooled=Server(host=pulumi.Output.from_input("pgbouncer.shared"), port=6432),
                     application_secret=pulumi.Output.from_input("app-secret"),
@@ -167,19 +171,19 @@ def test_outputs_stay_outputs_and_secret(told: Settings, name: str) -> None:
     outputs = record(program, stack="prod").outputs
     assert {key for key, value in outputs.items() if isinstance(value, Secret)} == SECRETS[name]
     assert {entry.name for entry in entries if entry.secret} == SECRETS[name]
-    plain = values(service_env(args(told.products[name], redis_url="redis://redis.shared")))
+    plain = values(service_env(args(dev.products[name], redis_url="redis://redis.shared")))
     assert {key: value.value if isinstance(value, Secret) else value for key, value in outputs.items()} == plain
 
 
-@pytest.mark.parametrize(
-    ("product", "changes", "key"),
-    [
-        ("createos", {}, "product"),
-        ("payload", {"store": None}, "store"),
-        ("django", {"payload_api_url": None}, "payload_api_url"),
-    ],
-)
-def test_what_is_missing_is_named(told: Settings, product: str, changes: dict[str, Any], key: str) -> None:
+def test_a_product_without_a_framework_is_refused(dev: Settings) -> None:
     with pytest.raises(pulumi.InputPropertyError) as error:
-        args(told.products[product], **changes)
-    assert error.value.property_path == key
+        args(dev.products["createos"])
+    assert error.value.property_path == "product"
+
+
+@pytest.mark.parametrize("missing", ["store", "payload_api_url"])
+def test_a_missing_argument_is_named(dev: Settings, missing: str) -> None:
+    given = arguments(dev.products["payload"])
+    del given[missing]
+    with pytest.raises(TypeError, match=missing):
+        ServiceEnvArgs(**given)

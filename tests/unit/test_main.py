@@ -1,0 +1,39 @@
+"""`__main__.py`: short, without decisions that belong elsewhere, and without SDKs that a stack does not use."""
+
+import ast
+import subprocess
+import sys
+
+import settings
+
+PROGRAM = settings.ROOT / "__main__.py"
+
+
+def test_it_is_at_most_120_lines() -> None:
+    assert len(PROGRAM.read_text().splitlines()) <= 120
+
+
+def test_it_asserts_nothing_and_names_no_framework() -> None:
+    nodes = list(ast.walk(ast.parse(PROGRAM.read_text())))
+    assert not [node.lineno for node in nodes if isinstance(node, ast.Assert)]
+    names = set(settings.APPLICATION_SECRETS)
+    assert names == {"payload", "django"}
+    assert not [node.lineno for node in nodes if isinstance(node, ast.Constant) and node.value in names]
+    assert not [node.lineno for node in nodes if isinstance(node, ast.Attribute) and node.attr == "framework"]
+
+
+def test_a_local_stack_imports_no_sdk_that_it_does_not_use() -> None:
+    """Each of them takes seconds to import."""
+    program = (
+        "import sys; from ops.plan.recorder import record_stack; record_stack('dev');"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules if name.startswith('pulumi_')}))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=settings.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    assert ran.stdout.split() == ["pulumi_postgresql", "pulumi_random"]
