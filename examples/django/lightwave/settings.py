@@ -23,6 +23,7 @@ ROOT_URLCONF = "lightwave.urls"
 WSGI_APPLICATION = "lightwave.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 # docs: begin database
 DATABASES = {
