@@ -65,7 +65,9 @@ def test_taken_ports_are_stepped_aside(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_free_usual_ports_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "port_is_free", lambda _: True)
-    told = local_state.prepare("dev", tmp_path)
+    # Another stack of this user may have reserved them.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    told = local_state.prepare("dev", tmp_path / "state")
     assert told.local is not None
     assert (told.local.database_port, told.local.pgbouncer_port) == (5432, 6432)
 
