@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import psutil
 import pytest
@@ -49,8 +50,9 @@ def test_of_two_with_the_same_command_line_the_older_is_meant(run: Run) -> None:
     assert processes.find("sleep", ["61.75"]) == server
 
 
-def test_the_next_signal_ends_what_ignores_the_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    stubborn = run("sh", "-c", "trap '' INT; while :; do sleep 0.05; done")
+def test_the_next_signal_ends_what_ignores_the_first(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stubborn = run("sh", "-c", f"trap '' INT; touch {tmp_path}/ignores; while :; do sleep 0.05; done")
+    processes.wait((tmp_path / "ignores").exists, "it does not start")
     waited: list[float] = []
     wait = processes.wait
 
