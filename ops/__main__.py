@@ -5,7 +5,6 @@ Each command imports what it needs, so that none pays for another's SDKs and `--
 
 # ruff: noqa: PLC0415
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -77,19 +76,10 @@ def golden_command() -> None:
 @json_option
 def diff_command(base: str, as_json: bool) -> None:
     """Show what changes in the golden plans against a git ref, for a reviewer."""
-    from ops.errors import FailedError
-    from ops.plan import document, review
+    from ops.plan import review
 
-    plans = {stack: (review.golden_at(base, stack), review.golden(stack)) for stack in reversed(GOLDEN_STACKS)}
-    stale = [stack for stack, (_, head) in plans.items() if document.document(stack) != head]
-    if stale:
-        raise FailedError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
-    if as_json:
-        click.echo(json.dumps({stack: review.compare(*both)._asdict() for stack, both in plans.items()}, indent=2))
-        return
-    click.echo("# What changes\n")
-    for stack, both in plans.items():
-        click.echo(review.markdown(stack, *both))
+    stacks = GOLDEN_STACKS[::-1]
+    click.echo(review.as_json(stacks, base) if as_json else review.page(stacks, base))
 
 
 @commands.command("policy")

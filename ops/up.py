@@ -23,6 +23,7 @@ from ops.dev.model import LocalStack, Running, make
 from ops.errors import ExitCode
 from ops.plan import recorder, sql
 from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from settings import DATABASE, HOST, ROOT, Settings
 from settings.problems import OperatorError
 
@@ -80,13 +81,13 @@ def _up(name: str) -> ExitCode:
         servers.stop_pooler(folder)
         servers.start(settings, report=say)
 
-    direct = verify.Endpoint(host=HOST, port=stack.state.database_port)
-    pooled = verify.Endpoint(host=HOST, port=stack.state.pgbouncer_port)
-    say("verifying every cell of the access matrix, direct and through PgBouncer")
+    direct = Endpoint(host=HOST, port=stack.state.database_port)
+    pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)
+    say("verifying the access matrix, direct and through PgBouncer")
     status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
-        return ExitCode(status)
-    written = env_files.write_local(settings, env_files.env_folder(name), servers.extras(folder))
+        return status
+    written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
     _report(name, running, by, changes or list(running.actions), written.files)
     return ExitCode.OK

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ops.plan import policy, recorder
-from policies.rules.model import Problem
+from policies.rules.model import Violation
 from settings import ROOT
 
 PROGRAM = """
@@ -96,7 +96,7 @@ def offline(folder: Path, *, good: bool) -> set[tuple[str, str]]:
         config={"lightwave:good": good},
     )
     return {
-        (v.rule.name, v.resource.name) for v in policy.verdicts(policy.view(recording)) if isinstance(v.answer, Problem)
+        (v.rule.name, v.resource.name) for v in policy.verdicts(recording.resources) if isinstance(v.answer, Violation)
     }
 
 
