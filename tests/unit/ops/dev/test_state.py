@@ -64,6 +64,7 @@ def test_taken_ports_are_stepped_aside(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_free_usual_ports_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))  # no reservation of another test
     monkeypatch.setattr(ports, "port_is_free", lambda _: True)
     told = local_state.prepare("dev", tmp_path)
     assert told.local is not None
