@@ -1,4 +1,4 @@
-"""Imports point one way: settings <- components <- stack <- __main__."""
+"""Imports point one way: settings <- components <- stack <- __main__, and within ops from the command line down."""
 
 import ast
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ def imported(path: str) -> Iterator[str]:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: relative import"
                 yield str(node.module)
+                yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 @pytest.mark.parametrize("path", MAY_IMPORT)
@@ -46,16 +47,27 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
     assert needs == {}
 
 
+OPS = ("errors", "console", "process", "aws"), ("verify",), ("plan",), ("deploy",), ("dev",), ("up",), ("__main__",)
+"""The modules and folders of ops, by layer; a layer may import those before it."""
+
+
+def test_imports_within_ops_point_one_way() -> None:
+    below: set[str] = set()
+    for layer in OPS:
+        below |= set(layer)
+        for name in layer:
+            path = f"ops/{name}" if (settings.ROOT / "ops" / name).is_dir() else f"ops/{name}.py"
+            needed = {part for module in imported(path) if (part := module.removeprefix("ops.")) != module}
+            assert {part.partition(".")[0] for part in needed} <= below, name
+    assert below == {path.stem for path in (settings.ROOT / "ops").iterdir()} - {"__init__", "__pycache__"}
+
+
 SETTINGS = ("names", "problems", "values", "models", "settings", "words", "rules", "files", "report", "reference")
-"""The modules of the settings in order: each imports only those before it."""
+"""The modules of the settings, by layer; a module may import those before it."""
 
 
-def test_the_settings_modules_import_only_those_before_them() -> None:
-    there = {path.stem for path in (settings.ROOT / "settings").glob("*.py")} - {"__init__"}
-    assert there <= set(SETTINGS)
-    for position, module in enumerate(SETTINGS[: len(there)]):
-        source = ast.parse((settings.ROOT / "settings" / f"{module}.py").read_text())
-        for node in ast.walk(source):
-            if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "settings":
-                needed = {alias.name for alias in node.names} if node.module == "settings" else {str(node.module).partition(".")[2]}
-                assert needed <= set(SETTINGS[:position]), module
+def test_imports_within_the_settings_point_one_way() -> None:
+    for position, name in enumerate(SETTINGS):
+        needed = {module.split(".")[1] for module in imported(f"settings/{name}.py") if module.startswith("settings.")}
+        assert needed <= set(SETTINGS[:position]), name
+    assert set(SETTINGS) == {path.stem for path in (settings.ROOT / "settings").glob("*.py")} - {"__init__"}

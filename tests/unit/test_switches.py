@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 import settings
+from components.services.env import MIGRATION_OPTIONS
 from ops.plan import document as plan
 from ops.plan import policy
-from ops.plan.recorder import Recording, Secret, record_stack
-from policies.rules.model import Problem
+from ops.plan.recorder import Recording, record_stack
+from policies.rules.model import Secret, Violation
 from settings import files
 from tests.configs import ON_KIND, OWN_BUCKET, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD
@@ -95,8 +96,10 @@ def test_its_services_get_every_address(on_kind: Recording) -> None:
     django, payload = env(on_kind, "django"), env(on_kind, "payload")
     pooled, direct = urlsplit(django["DATABASE_URL"]), urlsplit(django["DATABASE_URL_DIRECT"])
     assert (pooled.hostname, pooled.port, pooled.query) == ("pgbouncer.shared", 6432, "")
-    assert (direct.hostname, direct.port, direct.query) == ("172.18.0.1", PORT, "")
-    assert urlsplit(payload["DATABASE_URI_DIRECT"]).query == "schema=payload"
+    assert (direct.hostname, direct.port) == ("172.18.0.1", PORT)
+    assert {direct.query, urlsplit(payload["DATABASE_URI_DIRECT"]).query} == {
+        "options=-c%20statement_timeout%3D0%20-c%20lock_timeout%3D5s"
+    }
     assert payload["S3_BUCKET"] == "lightwave-media-dev"
     assert payload["CDN_BASE_URL"] == "https://media.example.com"
     assert not {"NODE_EXTRA_CA_CERTS", "DATABASE_SSLROOTCERT", "DATABASE_SSLMODE"} & {*django, *payload}
@@ -112,7 +115,7 @@ def test_a_cluster_without_a_bucket_has_no_services() -> None:
 
 
 def test_it_violates_no_policy(on_kind: Recording) -> None:
-    assert [verdict for verdict in policy.verdicts(policy.view(on_kind)) if isinstance(verdict.answer, Problem)] == []
+    assert [verdict for verdict in policy.verdicts(on_kind.resources) if isinstance(verdict.answer, Violation)] == []
 
 
 def test_its_plan_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,18 +152,24 @@ def client_tls() -> Recording:
 
 def test_services_get_the_ca_certificates_of_both_servers(client_tls: Recording) -> None:
     for product in ("payload", "django"):
-        bundle = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
-        assert bundle["metadata"]["name"] == "database-ca"
-        assert bundle["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
+        certificates = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
+        assert certificates["metadata"]["name"] == "database-ca"
+        assert certificates["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
 
 
 def test_services_verify_pgbouncer(client_tls: Recording) -> None:
     django, payload = env(client_tls, "django"), env(client_tls, "payload")
-    for url in (django["DATABASE_URL"], django["DATABASE_URL_DIRECT"]):
-        assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH]}
+    for url, options in (
+        (django["DATABASE_URL"], {}),
+        (django["DATABASE_URL_DIRECT"], {"options": [MIGRATION_OPTIONS]}),
+    ):
+        assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH], **options}
     assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", PATH)
-    for url in (payload["DATABASE_URI"], payload["DATABASE_URI_DIRECT"]):
-        assert parse_qs(urlsplit(url).query) == {"schema": ["payload"], "sslmode": ["verify-full"]}
+    assert parse_qs(urlsplit(payload["DATABASE_URI"]).query) == {"schema": ["payload"], "sslmode": ["verify-full"]}
+    assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query) == {
+        "options": [MIGRATION_OPTIONS],
+        "sslmode": ["verify-full"],
+    }
     assert payload["NODE_EXTRA_CA_CERTS"] == PATH
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.database.access import DatabaseAccess, DatabaseAccessArgs
-from ops.plan.recorder import Recording, Resource, record
+from ops.plan.recorder import RecordedResource, Recording, record
 from settings import Product
 
 TYPE = "lightwave:database:DatabaseAccess"
@@ -23,7 +23,7 @@ DJANGO = product("django", schema="api", statementTimeoutMs=5000, idleInTransact
 def access(
     *products: Product, protect: bool = False, verifiers: Mapping[str, pulumi.Input[str]] | None = None
 ) -> Recording:
-    """The recording of the component alone."""
+    """The recording of only the component."""
     given = {p.login_role: f"SCRAM-SHA-256$of-{p.name}" for p in products} if verifiers is None else verifiers
     args = DatabaseAccessArgs(
         database="lightwave_platform",
@@ -35,10 +35,10 @@ def access(
     return record(lambda: DatabaseAccess("access", args), stack="test")
 
 
-def children(recording: Recording) -> list[Resource]:
+def children(recording: Recording) -> list[RecordedResource]:
     (component,) = recording.of_type(TYPE)
     return recording.children(component.urn)
 
 
-def kind(resource: Resource) -> str:
+def kind(resource: RecordedResource) -> str:
     return resource.type.rpartition(":")[2]

@@ -13,7 +13,8 @@ from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seco
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from components.server import Server
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 from tests.unit.conftest import container_of, workload_pod
 
@@ -36,7 +37,7 @@ NAME = {"app.kubernetes.io/name": "pgbouncer"}
 def given(**changes: Any) -> PgBouncerArgs:
     known = {
         "namespace": "shared",
-        "settings": pooler(),
+        "settings": pgbouncer_settings(),
         "products": PRODUCTS,
         "server": Server(host="db.example", port=5432),
         "ca_pem": CA_PEM,
@@ -47,7 +48,7 @@ def given(**changes: Any) -> PgBouncerArgs:
     return PgBouncerArgs(**{**known, **changes})
 
 
-def pooler(**changes: Any) -> settings.PgBouncerSettings:
+def pgbouncer_settings(**changes: Any) -> settings.PgBouncerSettings:
     return settings.PgBouncerSettings.model_validate(
         {"replicas": 2, "maxSurge": 0, "image": IMAGE, "exporterImage": EXPORTER, **changes}
     )
@@ -249,7 +250,7 @@ def test_the_rollout_waits_for_each_drain(recorded: Recording) -> None:
     assert spec["minReadySeconds"] == pod(recorded)["terminationGracePeriodSeconds"]
     # The API server refuses a deadline that is not longer.
     assert spec["progressDeadlineSeconds"] > spec["minReadySeconds"]
-    surging = deployment(recording(settings=pooler(maxSurge=1)))["spec"]
+    surging = deployment(recording(settings=pgbouncer_settings(maxSurge=1)))["spec"]
     assert surging["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
@@ -259,7 +260,7 @@ def test_the_rollout_waits_for_each_drain(recorded: Recording) -> None:
     [(2, 0, 3), (1, 0, 2), (2, 1, 4), (4, 2, 8)],
 )
 def test_instances_with_connections_in_the_middle_of_a_rollout(replicas: int, surge: int, worst: int) -> None:
-    assert instances_at_worst(pooler(replicas=replicas, maxSurge=surge)) == worst
+    assert instances_at_worst(pgbouncer_settings(replicas=replicas, maxSurge=surge)) == worst
 
 
 def test_pods_are_spread_and_disrupted_one_at_a_time(recorded: Recording) -> None:
@@ -310,7 +311,7 @@ def test_a_changed_configuration_or_password_replaces_the_pods(recorded: Recordi
 
 
 def test_clients_use_tls_where_configured() -> None:
-    recorded = recording(settings=pooler(clientTls=True))
+    recorded = recording(settings=pgbouncer_settings(clientTls=True))
     assert "client_tls_sslmode = require" in ini(recorded)
     assert "client_tls_cert_file = /etc/pgbouncer-tls/tls.crt" in ini(recorded)
     assert "client_tls_key_file = /etc/pgbouncer-tls/tls.key" in ini(recorded)

@@ -9,7 +9,8 @@ import settings
 from components.kubernetes import network_flows as flows
 from components.services.resources import ServiceResources, ServiceResourcesArgs
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 
 CORE = "kubernetes:core/v1:"
@@ -139,7 +140,6 @@ def test_outputs(payload: Recording) -> None:
         ({"product": PAYLOAD.model_copy(update={"namespace": None})}, "no namespace or no framework"),
         ({"product": Product(name="createos", schema="createos", namespace="shared")}, "no namespace or no framework"),
         ({"env": {}}, "without its contract"),
-        ({"product": DJANGO, "payload_namespace": "django-api"}, "resolves there already"),
     ],
 )
 def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
