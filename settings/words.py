@@ -19,6 +19,8 @@ def form_mistakes(section: str, error: ValidationError, *, secret: bool) -> Iter
     """The errors in one section; `secret` keeps every value of it out of the messages."""
     for detail in error.errors(include_url=False):
         loc, kind, value = (section, *detail["loc"]), detail["type"], detail["input"]
+        if kind == "default_factory_not_called":  # follows from another error of the same entry
+            continue
         if kind == "extra_forbidden":
             yield unknown_key(loc)
             continue
