@@ -22,6 +22,8 @@ def form_mistakes(section: str, error: ValidationError, *, secret: bool) -> Iter
         if kind == "extra_forbidden":
             yield unknown_key(loc)
             continue
+        if kind == "default_factory_not_called":  # because of another field, which is reported itself
+            continue
         if kind.startswith("union_tag"):
             tag = detail["ctx"]["discriminator"].strip("'")
             loc, value = (*loc, tag), value.get(tag)
