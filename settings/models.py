@@ -1,6 +1,6 @@
 """The sections of the stack config as frozen, typed values.
 
-The docstrings are the meanings in docs/configuration.md (`python -m settings.reference`).
+The docstrings are the meanings in docs/configuration.md (`.venv/bin/python -m settings.reference`).
 """
 
 from typing import Annotated, Any, Literal
