@@ -24,10 +24,13 @@ GOLDEN_STACKS = ("dev", "prod")
 
 
 class StackName(click.Choice[str]):
-    """The name of a stack that has a config file."""
+    """The name of a stack that has a config file; with `started`, also of one whose servers outlived its file."""
 
-    def __init__(self) -> None:
-        super().__init__(sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")))
+    def __init__(self, *, started: bool = False) -> None:
+        names = {path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")}
+        if started:
+            names |= {path.parent.name for path in ROOT.glob(".local/*/servers.json")}
+        super().__init__(sorted(names))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:
@@ -105,8 +108,8 @@ def up_command(stack: str) -> int:
 
 
 @commands.command("down")
-@stack_option
-@click.option("--wipe", is_flag=True, help="remove its data too")
+@click.option("--stack", type=StackName(started=True), default="dev", show_default=True, help="a local stack")
+@click.option("--wipe", is_flag=True, help="remove everything of it too")
 def down_command(stack: str, wipe: bool) -> int:
     """Stop a local stack."""
     from ops import up

@@ -88,8 +88,8 @@ def _up(name: str) -> ExitCode:
     say("verifying the access matrix, direct and through PgBouncer")
     status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
-        return ExitCode(status)
-    written = env_files.write_local(settings, env_files.env_folder(name), servers.extras(folder))
+        return status
+    written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
     _report(name, running, by, changes or list(running.actions), written.files)
     return ExitCode.OK

@@ -41,16 +41,14 @@ def verify(stack: str, *, as_json: bool = False) -> ExitCode:
     settings = config.of_stack(stack)
     if settings.local is None:
         endpoint, password = admin_login(settings)
-        status = report.run(settings, direct=endpoint, passwords={ADMIN: password}, as_json=as_json)
-    else:
-        status = report.run(
-            settings,
-            direct=Endpoint(host=HOST, port=settings.local.database_port),
-            pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
-            passwords=settings.local.passwords,
-            as_json=as_json,
-        )
-    return ExitCode(status)
+        return report.run(settings, direct=endpoint, passwords={ADMIN: password}, as_json=as_json)
+    return report.run(
+        settings,
+        direct=Endpoint(host=HOST, port=settings.local.database_port),
+        pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
+        passwords=settings.local.passwords,
+        as_json=as_json,
+    )
 
 
 def deploy(stack: str, verify: Verify = verify) -> ExitCode:

@@ -16,8 +16,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.console import show
-from ops.errors import UnreachableError
+from ops.console import say, show
+from ops.errors import ExitCode, UnreachableError
 from ops.verify.attempts import attempt_all
 from ops.verify.catalog import read_only
 from ops.verify.matrix import Matrix, Role, matrix
@@ -35,8 +35,8 @@ def run(
     pooled: Endpoint | None = None,
     passwords: Mapping[str, SecretStr],
     as_json: bool = False,
-) -> int:
-    """Verifies the stack and prints what it found: 0 where all is as the table says, 1 otherwise.
+) -> ExitCode:
+    """Verifies the stack and prints what it found: FAILED where something is not as the table says.
 
     `passwords` holds the admin's and, for a local database, every login role's. Raises UnreachableError when a server
     does not answer.
@@ -44,10 +44,10 @@ def run(
     expected = matrix(settings)
     report = verify(settings, expected, direct=direct, pooled=pooled, passwords=passwords)
     if as_json:
-        print(as_document(report, settings.stack))
+        say(as_document(report, settings.stack))
     else:
         show(as_output(report, expected, settings.stack))
-    return 1 if report.wrong else 0
+    return ExitCode.FAILED if report.wrong else ExitCode.OK
 
 
 def verify(
@@ -59,7 +59,7 @@ def verify(
     passwords: Mapping[str, SecretStr],
 ) -> Report:
     """All checks that the stack's database allows. Raises UnreachableError."""
-    local = settings.database.server == "local"
+    local = settings.is_local
     fix = f"make up STACK={settings.stack}"
     if not local:
         fix = f"run inside the VPC, or through a tunnel: make tunnel STACK={settings.stack}"

@@ -1,16 +1,19 @@
 """AWS: closed security groups, and tags on everything."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies import tokens
+from policies.rules import addresses
 from policies.rules.model import (
     UNKNOWN,
     Answer,
+    Finding,
     NotCheckable,
     Resource,
     ResourceRule,
+    StackRule,
     Violation,
     bare,
     expect,
@@ -37,8 +40,6 @@ TAGGABLE = (
     tokens.INGRESS_RULE,
 )
 
-EVERYWHERE = ("0.0.0.0/0", "::/0")
-
 
 def _tags(resource: Resource) -> Iterator[Answer]:
     tags: dict[str, object] = {}
@@ -60,39 +61,78 @@ def _default_tags(resource: Resource) -> object:
     return value_at(value, "tags")
 
 
+_FIX = "name the cluster's security group as the source"
+_EXPECTED = "expected the cluster's security group"
+
+
+def _is_open(cidrs: Sequence[str]) -> bool:
+    """Whether the blocks together let in more than an office; so does a block that cannot be read."""
+    try:
+        return addresses.is_wide(map(addresses.network, cidrs))
+    except ValueError:
+        return True
+
+
+def _ingress(resource: Resource) -> Any:
+    """The ingress rules in a resource of any of the types; UNKNOWN where the plan does not know them."""
+    if resource.kind in (tokens.SECURITY_GROUP, tokens.DEFAULT_SECURITY_GROUP):
+        return items_at(resource.inputs, "ingress")
+    # A SecurityGroupRule may be an egress rule.
+    return [] if value_at(resource.inputs, "type") == "egress" else [resource.inputs]
+
+
 def _no_open_ingress(resource: Resource) -> Iterator[Answer]:
-    inputs = resource.inputs
-    if resource.type == tokens.INGRESS_RULE:
-        for path in ("cidrIpv4", "cidrIpv6"):
-            yield from expect(
-                inputs, path, lambda cidr: cidr not in EVERYWHERE, "expected the cluster's security group"
-            )
-        return
-    # Both older types hold lists. A SecurityGroupRule may be an egress rule.
-    if resource.type == tokens.SECURITY_GROUP_RULE:
-        rules: Any = [inputs] if value_at(inputs, "type") != "egress" else []
-    else:
-        rules = items_at(inputs, "ingress")
+    rules = _ingress(resource)
     if rules is UNKNOWN:
         yield NotCheckable("ingress")
         return
     for rule in rules:
-        for path in ("cidrBlocks", "ipv6CidrBlocks"):
-            cidrs = items_at(rule, path)
-            if cidrs is UNKNOWN or UNKNOWN in cidrs:
+        for path in ("cidrIpv4", "cidrIpv6"):
+            yield from expect(rule, path, lambda cidr: cidr is None or not _is_open([cidr]), _EXPECTED)
+        # A plan does not show which addresses are in a prefix list.
+        yield from expect(rule, "prefixListId", lambda list_: not list_, _EXPECTED)
+        for path in ("cidrBlocks", "ipv6CidrBlocks", "prefixListIds"):
+            items = items_at(rule, path)
+            if items is UNKNOWN or UNKNOWN in items:
                 yield NotCheckable(path)
-            elif set(cidrs) & set(EVERYWHERE):
-                yield Violation(f"{path} lets in {', '.join(cidrs)}; expected the cluster's security group")
+            elif items and (path == "prefixListIds" or _is_open(items)):
+                yield Violation(f"{path} lets in {', '.join(items)}; {_EXPECTED}")
+
+
+def _not_open_together(resources: Sequence[Resource]) -> Iterator[Finding]:
+    groups: dict[str, list[tuple[Resource, str]]] = {}
+    for resource in resources:
+        if resource.kind in (tokens.INGRESS_RULE, tokens.SECURITY_GROUP_RULE):
+            # New groups have no id yet: their rules count together.
+            group = groups.setdefault(str(value_at(resource.inputs, "securityGroupId")), [])
+            group += ((resource, cidr) for rule in _ingress(resource) for cidr in _cidrs(rule))
+    for entries in groups.values():
+        alone = any(_is_open([cidr]) for _, cidr in entries)
+        if not alone and _is_open([cidr for _, cidr in entries]):
+            what = f"together, the security group's rules let in {', '.join(cidr for _, cidr in entries)}"
+            yield Finding(entries[0][0], Violation(f"{what}; {_EXPECTED}"))
+
+
+def _cidrs(rule: Any) -> list[str]:
+    lists = [items_at(rule, path) for path in ("cidrBlocks", "ipv6CidrBlocks")]
+    single = [value_at(rule, path) for path in ("cidrIpv4", "cidrIpv6")]
+    known = [cidr for items in (*lists, single) if items is not UNKNOWN for cidr in items]
+    return [cidr for cidr in known if cidr is not None and cidr is not UNKNOWN]
 
 
 RULES = (
     ResourceRule(
         name="no-open-ingress",
-        description="No security group admits the whole internet.",
-        types=(tokens.INGRESS_RULE, tokens.SECURITY_GROUP_RULE, tokens.SECURITY_GROUP),
+        description="No security group admits more of the internet than an office.",
+        types=(
+            tokens.INGRESS_RULE,
+            tokens.SECURITY_GROUP_RULE,
+            tokens.SECURITY_GROUP,
+            tokens.DEFAULT_SECURITY_GROUP,
+        ),
         check=_no_open_ingress,
         why="the database is meant to be reached from the cluster only",
-        fix="name the cluster's security group as the source",
+        fix=_FIX,
     ),
     ResourceRule(
         name="aws-tags",
@@ -101,5 +141,14 @@ RULES = (
         check=_tags,
         why="without them the bill, and anyone who cleans up the account, cannot tell whose it is",
         fix="give the AWS provider default_tags, or the resource tags",
+    ),
+)
+STACK_RULES = (
+    StackRule(
+        name="no-open-ingress-together",
+        description="The rules of a security group together do not admit the internet either.",
+        check=_not_open_together,
+        why="0.0.0.0/1 and 128.0.0.0/1 are the internet, in two rules that look narrower",
+        fix=_FIX,
     ),
 )

@@ -1,6 +1,6 @@
 """RDS: encrypted, private, backed up, hard to delete, TLS only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from policies import tokens
@@ -19,6 +19,7 @@ from policies.rules.model import (
 )
 
 LEAST_BACKUP_DAYS = 7
+_SERVERS = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
 DEFAULT_MASTER_NAMES = ("postgres", "admin", "administrator", "root", "master", "rdsadmin")
 
 
@@ -71,6 +72,45 @@ def _own_parameters(instance: Resource) -> Iterator[Answer]:
     )
 
 
+def _milliseconds(least: int) -> Callable[[str], bool]:
+    return lambda value: value == "-1" or (value.isdigit() and int(value) >= least)
+
+
+_SAFE_PARAMETERS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "password_encryption": (lambda value: value == "scram-sha-256", "scram-sha-256"),
+    "ssl_min_protocol_version": (lambda value: value in ("TLSv1.2", "TLSv1.3"), "TLSv1.2 or TLSv1.3"),
+    # Statements hold passwords, and what customers entered.
+    "log_statement": (lambda value: value == "none", "none"),
+    "log_min_duration_statement": (_milliseconds(100), "-1, or 100 ms or more"),
+    "auto_explain.log_min_duration": (_milliseconds(100), "-1, or 100 ms or more"),
+    "row_security": (lambda value: value in ("1", "on"), "1"),
+}
+"""By parameter, the values that are safe, and how a message names them."""
+
+
+def _safe_parameters(group: Resource) -> Iterator[Answer]:
+    parameters = items_at(group.inputs, "parameters")
+    if parameters is UNKNOWN or UNKNOWN in parameters:
+        yield NotCheckable("parameters")
+        return
+    for parameter in parameters:
+        name, value = value_at(parameter, "name"), value_at(parameter, "value")
+        if UNKNOWN in (name, value):
+            yield NotCheckable(f"parameters.{name}")
+        elif name in _SAFE_PARAMETERS:
+            is_safe, expected = _SAFE_PARAMETERS[name]
+            if not is_safe(str(value)):
+                yield Violation(f"parameter {name} is {value}; expected {expected}")
+
+
+def _snapshot_private(snapshot: Resource) -> Iterator[Answer]:
+    accounts = items_at(snapshot.inputs, "sharedAccounts")
+    if accounts is UNKNOWN:
+        yield NotCheckable("sharedAccounts")
+    elif accounts:
+        yield Violation(f"is shared with {', '.join(map(str, accounts))}; expected no account")
+
+
 def _force_ssl(group: Resource) -> Iterator[Answer]:
     parameters = items_at(group.inputs, "parameters")
     if parameters is UNKNOWN or UNKNOWN in parameters:
@@ -87,7 +127,7 @@ RULES = (
     ResourceRule(
         name="rds-encrypted",
         description="The database's storage is encrypted.",
-        types=(tokens.RDS_INSTANCE,),
+        types=_SERVERS,
         check=_encrypted,
         why="snapshots and disks hold all customer data; RDS cannot encrypt an instance later",
         fix="set storage_encrypted=True",
@@ -95,7 +135,7 @@ RULES = (
     ResourceRule(
         name="rds-not-public",
         description="The database has no public address.",
-        types=(tokens.RDS_INSTANCE,),
+        types=(tokens.RDS_INSTANCE, tokens.RDS_CLUSTER_INSTANCE),
         check=_private,
         why="with a public address the passwords are the only protection",
         fix="set publicly_accessible=False; reach it through `make tunnel`",
@@ -103,7 +143,7 @@ RULES = (
     ResourceRule(
         name="rds-deletion-protection",
         description="RDS refuses to delete the database.",
-        types=(tokens.RDS_INSTANCE,),
+        types=_SERVERS,
         check=_deletion_protection,
         why="it is the last guard when Pulumi's own protection has been removed",
         fix="set deletion_protection=True",
@@ -111,7 +151,7 @@ RULES = (
     ResourceRule(
         name="rds-final-snapshot",
         description="Deleting the database leaves a final snapshot and its backups.",
-        types=(tokens.RDS_INSTANCE,),
+        types=_SERVERS,
         check=_final_snapshot,
         why="without them a deletion cannot be undone",
         fix="set skip_final_snapshot=False, final_snapshot_identifier and delete_automated_backups=False",
@@ -119,7 +159,7 @@ RULES = (
     ResourceRule(
         name="rds-backups",
         description=f"Backups are kept for at least {LEAST_BACKUP_DAYS} days.",
-        types=(tokens.RDS_INSTANCE,),
+        types=_SERVERS,
         check=_backups,
         why="damage that is noticed after a weekend must still be recoverable to a point in time",
         fix="raise database.backupRetentionDays in the stack's config",
@@ -155,5 +195,21 @@ RULES = (
         check=_force_ssl,
         why="otherwise a client with the wrong sslmode sends queries and results unencrypted",
         fix="set rds.force_ssl = 1 in the parameter group",
+    ),
+    ResourceRule(
+        name="rds-safe-parameters",
+        description="No parameter weakens passwords or TLS, or logs statements.",
+        types=(tokens.RDS_PARAMETER_GROUP,),
+        check=_safe_parameters,
+        why="logs are read by more people than the database, and statements hold passwords and customers' data",
+        fix="leave the parameter at its default",
+    ),
+    ResourceRule(
+        name="rds-snapshot-private",
+        description="No snapshot is shared.",
+        types=(tokens.RDS_SNAPSHOT,),
+        check=_snapshot_private,
+        why="a snapshot is the whole database, and 'all' is every AWS account",
+        fix="remove shared_accounts",
     ),
 )

@@ -1,6 +1,7 @@
 """R2: public through the CDN only, nothing expires, credentials for one bucket."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 from policies import tokens
@@ -20,6 +21,7 @@ from policies.rules.model import (
 )
 
 BUCKET_SCOPE = "com.cloudflare.edge.r2.bucket."
+_TOKENS = (tokens.ACCOUNT_TOKEN, tokens.API_TOKEN)
 
 
 def _r2_dev_off(domain: Resource) -> Iterator[Answer]:
@@ -46,6 +48,15 @@ def _nothing_expires(lifecycle: Resource) -> Iterator[Answer]:
         )
 
 
+def _is_read(method: str) -> bool:
+    return method.upper() in ("GET", "HEAD")
+
+
+def _is_origin(value: str) -> bool:
+    """Whether it is one site over TLS, or a developer's own machine; `https://*.example.com` is many sites."""
+    return re.fullmatch(r"(https://[A-Za-z0-9.-]+|http://(localhost|127\.0\.0\.1))(:\d+)?", value) is not None
+
+
 def _cors_reads_only(cors: Resource) -> Iterator[Answer]:
     rules = items_at(cors.inputs, "rules")
     if rules is UNKNOWN:
@@ -56,7 +67,7 @@ def _cors_reads_only(cors: Resource) -> Iterator[Answer]:
             values = items_at(rule, path)
             if values is UNKNOWN or UNKNOWN in values:
                 yield NotCheckable(f"rules[{index}].{path}")
-            elif "*" in values or (path.endswith("methods") and set(values) - {"GET", "HEAD"}):
+            elif any(not _is_read(value) if path.endswith("methods") else not _is_origin(value) for value in values):
                 yield Violation(f"rules[{index}] allows {what}: {', '.join(values)}")
 
 
@@ -71,17 +82,36 @@ def _token_scope(token: Resource) -> Iterator[Answer]:
             yield NotCheckable(f"policies[{index}].resources")
             continue
         scopes = json.loads(resources or "{}")
-        wide = [scope for scope in scopes if not scope.startswith(BUCKET_SCOPE) or scope.endswith("*")]
+        wide = [scope for scope in scopes if not scope.startswith(BUCKET_SCOPE) or "*" in scope]
         if wide or not scopes:
             yield Violation(f"policies[{index}] reaches {', '.join(wide) or 'nothing that is named'}; expected buckets")
 
 
+def _token_buckets(resources: Sequence[Resource]) -> Iterator[Finding]:
+    buckets = {value_at(r.inputs, "name") for r in resources if r.kind == tokens.R2_BUCKET}
+    for token in resources:
+        if token.kind not in _TOKENS:
+            continue
+        policies = items_at(token.inputs, "policies")
+        for policy in policies if policies is not UNKNOWN else ():
+            scopes = value_at(policy, "resources")
+            known = json.loads(scopes or "{}") if scopes is not UNKNOWN else ()
+            for scope in known:
+                # <account>_<jurisdiction>_<bucket>; no bucket's name has an underscore.
+                bucket = scope.removeprefix(BUCKET_SCOPE).rpartition("_")[2]
+                if scope.startswith(BUCKET_SCOPE) and "*" not in scope and bucket not in buckets:
+                    if UNKNOWN in buckets:
+                        yield Finding(token, NotCheckable("policies"))
+                    else:
+                        yield Finding(token, Violation(f"reaches the bucket {bucket}, which this program does not own"))
+
+
 def _managed_domain_declared(resources: Sequence[Resource]) -> Iterator[Finding]:
     """Each bucket has its managed domain declared; `r2-dev-off` checks that it is off."""
-    named = [value_at(r.inputs, "bucketName") for r in resources if r.type == tokens.R2_MANAGED_DOMAIN]
+    named = [value_at(r.inputs, "bucketName") for r in resources if r.kind == tokens.R2_MANAGED_DOMAIN]
     for bucket in resources:
         name = value_at(bucket.inputs, "name")
-        if bucket.type != tokens.R2_BUCKET or (name in named and name is not UNKNOWN):
+        if bucket.kind != tokens.R2_BUCKET or (name in named and name is not UNKNOWN):
             continue
         if name is UNKNOWN or UNKNOWN in named:
             yield Finding(bucket, NotCheckable("name"))
@@ -127,7 +157,7 @@ RULES = (
     ResourceRule(
         name="cloudflare-token-scope",
         description="An API token reaches named buckets only.",
-        types=(tokens.ACCOUNT_TOKEN, tokens.API_TOKEN),
+        types=_TOKENS,
         check=_token_scope,
         why="the token is in a service's environment; a wider one gives access to the whole account",
         fix="scope the token's policy to the bucket",
@@ -140,5 +170,12 @@ STACK_RULES = (
         check=_managed_domain_declared,
         why=_R2_DEV,
         fix="declare an R2ManagedDomain with enabled=False for the bucket",
+    ),
+    StackRule(
+        name="cloudflare-token-buckets",
+        description="An API token reaches this program's buckets only.",
+        check=_token_buckets,
+        why="a service's leaked token must not open another team's bucket",
+        fix="name the program's own bucket in the token's policy",
     ),
 )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from policies import tokens
+
 
 class _Unknown(StrEnum):
     # The same text as `settings.KNOWN_AT_DEPLOY`; a test holds the two together.
@@ -39,6 +41,11 @@ class Resource:
     """Inputs of its explicit provider; empty for a default one."""
     secrecy_known: bool = True
     """Whether a value that is not a `Secret` is known to be none."""
+
+    @property
+    def kind(self) -> str:
+        """The type that rules compare: the same for every API version of a Kubernetes object."""
+        return tokens.canonical(self.type)
 
 
 class Violation(NamedTuple):
@@ -86,7 +93,7 @@ class ResourceRule(_Rule):
     def findings(self, resources: Iterable[Resource]) -> Iterator[Finding]:
         """What is wrong with those of the resources that the rule is about."""
         for resource in resources:
-            if resource.type in self.types:
+            if resource.kind in self.types:
                 yield from (Finding(resource, answer) for answer in self.check(resource))
 
 

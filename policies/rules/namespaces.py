@@ -1,7 +1,6 @@
-"""Namespaces: a Pod Security level each, and all traffic denied by default."""
+"""Namespaces: a Pod Security level and a quota each."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from policies import tokens
 from policies.rules.model import (
@@ -14,7 +13,6 @@ from policies.rules.model import (
     StackRule,
     Violation,
     bare,
-    items_at,
     value_at,
 )
 
@@ -31,39 +29,20 @@ def _pod_security(namespace: Resource) -> Iterator[Answer]:
         yield Violation(f"label {_ENFORCE} {found}; expected baseline or restricted")
 
 
-def _denied(policy: Resource) -> Any:
-    """The directions that a policy denies for every pod of its namespace; UNKNOWN where the plan does not know."""
-    spec = value_at(policy.inputs, "spec")
-    if spec is UNKNOWN:
-        return UNKNOWN
-    selector, types = value_at(spec, "podSelector"), items_at(spec, "policyTypes")
-    if selector is UNKNOWN or types is UNKNOWN or UNKNOWN in types:
-        return UNKNOWN
-    if any((selector or {}).values()):
-        return set()
-    rules = {"Ingress": items_at(spec, "ingress"), "Egress": items_at(spec, "egress")}
-    # A policy without types means ingress, and egress where it has egress rules.
-    return {direction for direction in (types or ["Ingress"]) if rules.get(direction) == []}
+_BOUNDS = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
 
-def _default_deny(resources: Sequence[Resource]) -> Iterator[Finding]:
-    policies = [
-        (value_at(p.inputs, "metadata.namespace"), _denied(p)) for p in resources if p.type == tokens.NETWORK_POLICY
-    ]
+def _bounded(resources: Sequence[Resource]) -> Iterator[Finding]:
+    quotas = [(value_at(r.inputs, "metadata.namespace"), r) for r in resources if r.kind == tokens.RESOURCE_QUOTA]
     for namespace in resources:
-        if namespace.type != tokens.NAMESPACE:
+        if namespace.kind != tokens.NAMESPACE:
             continue
         name = value_at(namespace.inputs, "metadata.name")
-        applicable = [denied for where, denied in policies if where in (name, UNKNOWN) or name is UNKNOWN]
-        known = [d for (where, d) in policies if d is not UNKNOWN and where == name and name is not UNKNOWN]
-        open_ = {"Ingress", "Egress"} - set().union(*known)
-        if not open_:
-            continue
-        if name is UNKNOWN or len(known) < len(applicable):
-            yield Finding(namespace, NotCheckable("network policies of the namespace"))
-        else:
-            directions = " and ".join(sorted(direction.lower() for direction in open_))
-            yield Finding(namespace, Violation(f"no NetworkPolicy denies {directions} by default"))
+        bounds = [value_at(quota.inputs, "spec.hard") for where, quota in quotas if where == name]
+        if name is UNKNOWN or UNKNOWN in bounds or UNKNOWN in [where for where, _ in quotas]:
+            yield Finding(namespace, NotCheckable("quotas of the namespace"))
+        elif missing := [bound for bound in _BOUNDS if not any((hard or {}).get(bound) for hard in bounds)]:
+            yield Finding(namespace, Violation(f"no ResourceQuota bounds its {', '.join(missing)}"))
 
 
 RULES = (
@@ -78,10 +57,10 @@ RULES = (
 )
 STACK_RULES = (
     StackRule(
-        name="k8s-default-deny",
-        description="Every namespace denies all traffic by default, both ways.",
-        check=_default_deny,
-        why="without it every pod of the cluster reaches the namespace, and a compromised service reaches the internet",
-        fix="add a NetworkPolicy with an empty podSelector, policyTypes Ingress and Egress and no rules",
+        name="k8s-namespace-bounded",
+        description="Every namespace has a quota for CPU and memory.",
+        check=_bounded,
+        why="without it one service takes the nodes of all others",
+        fix="add a ResourceQuota with requests and limits of CPU and memory",
     ),
 )

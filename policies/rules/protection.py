@@ -1,4 +1,4 @@
-"""Resources that hold data, or decide who may read it, cannot be deleted by accident."""
+"""Resources that hold data, or decide who may read it, cannot be deleted by accident; and the rules see all of them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,33 +7,54 @@ from policies.rules.model import Answer, Finding, Resource, ResourceRule, StackR
 
 HOLDS_DATA = (
     tokens.RDS_INSTANCE,
+    tokens.RDS_CLUSTER,
+    tokens.RDS_SNAPSHOT,
     tokens.R2_BUCKET,
     tokens.DATABASE,
     tokens.SCHEMA,
     tokens.ROLE,
     tokens.GRANT,
+    tokens.GRANT_ROLE,
     tokens.DEFAULT_PRIVILEGES,
     tokens.KMS_KEY,
     tokens.S3_BUCKET,
     tokens.AWS_SECRET,
+    tokens.EBS_VOLUME,
+    tokens.EFS_FILE_SYSTEM,
+    # Deleting a namespace deletes everything in it, volume claims too.
+    tokens.NAMESPACE,
+    tokens.VOLUME,
     tokens.VOLUME_CLAIM,
 )
+
+KNOWN_PACKAGES = ("pulumi", "lightwave", "aws", "cloudflare", "kubernetes", "postgresql", "random")
+"""The packages whose resources the rules can read."""
 
 
 def is_production(resources: Sequence[Resource]) -> bool:
     """A stack with an RDS instance is production, and so is the stack `prod`."""
-    return any(r.type == tokens.RDS_INSTANCE or r.urn.startswith("urn:pulumi:prod::") for r in resources)
+    servers = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
+    return any(r.kind in servers or r.urn.startswith("urn:pulumi:prod::") for r in resources)
 
 
 def _protected(resources: Sequence[Resource]) -> Iterator[Finding]:
     if is_production(resources):
         for resource in resources:
-            if resource.type in HOLDS_DATA and not resource.protect:
+            if resource.kind in HOLDS_DATA and not resource.protect:
                 yield Finding(resource, Violation("is not protected"))
 
 
 def _no_cascade(schema: Resource) -> Iterator[Answer]:
     yield from expect(schema.inputs, "dropCascade", is_not_true, "expected false")
+
+
+def _visible(resources: Sequence[Resource]) -> Iterator[Finding]:
+    for resource in resources:
+        package, _, kind = resource.type.partition(":")
+        if package not in KNOWN_PACKAGES:
+            yield Finding(resource, Violation(f"no rule knows the package {package}"))
+        elif resource.type == tokens.HELM_RELEASE or (package == "kubernetes" and kind.endswith("List")):
+            yield Finding(resource, Violation("creates objects that are not resources of their own"))
 
 
 RULES = (
@@ -53,5 +74,12 @@ STACK_RULES = (
         check=_protected,
         why="without it, removing an entry from the config deletes grants, roles and data in one deploy",
         fix="set lightwave:protect to true; to remove something on purpose follow docs/runbooks",
+    ),
+    StackRule(
+        name="visible",
+        description="Every resource is one that the rules can read.",
+        check=_visible,
+        why="a command, a dynamic provider or a Helm release does things that no rule sees",
+        fix="declare each object as a resource (Helm: kubernetes.helm.v4.Chart), or teach the rules the package",
     ),
 )

@@ -1,7 +1,7 @@
 """Pods: no privileges, bounded resources, pinned images, no secret in plain config."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from policies import tokens
@@ -13,6 +13,7 @@ from policies.rules.model import (
     ResourceRule,
     Secret,
     Violation,
+    bare,
     expect,
     is_false,
     is_not_true,
@@ -35,14 +36,17 @@ WORKLOADS = tuple(_POD_SPECS)
 SERVING = (tokens.DEPLOYMENT, tokens.STATEFUL_SET, tokens.DAEMON_SET)
 """Workloads that serve. A Job ends by itself and needs no probe."""
 
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|PRIVATE_?KEY|ACCESS_?KEY|DATABASE_UR[IL]", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|PASSPHRASE|PASS$|SECRET|TOKEN|CREDENTIAL|(PRIVATE|ACCESS|API)_?KEY|DATABASE_UR[IL]", re.IGNORECASE
+)
 _URL_WITH_PASSWORD = re.compile(r"://[^:@/\s]+:[^@/\s]+@")
 
 
 def _containers(workload: Resource, *, init: bool = True) -> Iterator[tuple[str, Any]]:
     """Place and value of every container. A list that is not known yields its own place and UNKNOWN."""
-    spec = _POD_SPECS[workload.type]
-    for path in (f"{spec}.containers", *((f"{spec}.initContainers",) if init else ())):
+    spec = _POD_SPECS[workload.kind]
+    kinds = ("containers", "initContainers", "ephemeralContainers") if init else ("containers",)
+    for path in (f"{spec}.{kind}" for kind in kinds):
         containers = items_at(workload.inputs, path)
         if containers is UNKNOWN:
             yield path, UNKNOWN
@@ -59,7 +63,7 @@ def _resources(workload: Resource) -> Iterator[Answer]:
 
 
 def _non_root(workload: Resource) -> Iterator[Answer]:
-    pod = value_at(workload.inputs, f"{_POD_SPECS[workload.type]}.securityContext")
+    pod = value_at(workload.inputs, f"{_POD_SPECS[workload.kind]}.securityContext")
     for place, container in _containers(workload):
         # A container's own setting overrides its pod's.
         specific = value_at(container, "securityContext")
@@ -71,12 +75,34 @@ def _non_root(workload: Resource) -> Iterator[Answer]:
             yield from expect(context, path, holds, otherwise, within=f"{place}.securityContext")
 
 
+_LOOSENED: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("privileged", is_not_true, "expected false"),
+    ("procMount", lambda mount: mount in (None, "Default"), "expected Default"),
+    ("seccompProfile.type", lambda type_: type_ != "Unconfined", "expected RuntimeDefault"),
+    ("appArmorProfile.type", lambda type_: type_ != "Unconfined", "expected RuntimeDefault"),
+    ("seLinuxOptions.type", lambda type_: type_ is None, "expected the runtime's own"),
+    ("windowsOptions.hostProcess", is_not_true, "expected false"),
+    ("sysctls", lambda sysctls: not sysctls, "expected none"),
+)
+"""Fields of a security context that loosen what holds the container, for a pod and a container alike."""
+
+
 def _no_escalation(workload: Resource) -> Iterator[Answer]:
+    spec = _POD_SPECS[workload.kind]
+    pod = value_at(workload.inputs, f"{spec}.securityContext")
+    if pod is not UNKNOWN:
+        for path, holds, otherwise in _LOOSENED:
+            yield from expect(pod, path, holds, otherwise, within=f"{spec}.securityContext")
     for place, container in _containers(workload):
         within = f"{place}.securityContext"
         context = value_at(container, "securityContext")
         yield from expect(context, "allowPrivilegeEscalation", is_false, "expected false", within=within)
-        yield from expect(context, "privileged", is_not_true, "expected false", within=within)
+        if context is not UNKNOWN:
+            for path, holds, otherwise in _LOOSENED:
+                yield from expect(context, path, holds, otherwise, within=within)
+        added = items_at(context, "capabilities.add")
+        if added is not UNKNOWN and UNKNOWN not in added and set(added) - {"NET_BIND_SERVICE"}:
+            yield Violation(f"{within}.capabilities.add is {', '.join(added)}; expected none but NET_BIND_SERVICE")
         dropped = items_at(context, "capabilities.drop")
         if dropped is UNKNOWN or UNKNOWN in dropped:
             yield NotCheckable(f"{within}.capabilities.drop")
@@ -90,7 +116,7 @@ def _read_only_root(workload: Resource) -> Iterator[Answer]:
 
 
 def _no_host(workload: Resource) -> Iterator[Answer]:
-    spec = _POD_SPECS[workload.type]
+    spec = _POD_SPECS[workload.kind]
     for path in ("hostNetwork", "hostPID", "hostIPC"):
         yield from expect(workload.inputs, f"{spec}.{path}", is_not_true, "expected false")
     volumes = items_at(workload.inputs, f"{spec}.volumes")
@@ -99,15 +125,48 @@ def _no_host(workload: Resource) -> Iterator[Answer]:
         return
     for index, volume in enumerate(volumes):
         place = f"{spec}.volumes[{index}]"
-        yield from expect(volume, "hostPath", lambda path: path is None, "expected another volume", within=place)
+        if volume is UNKNOWN:
+            yield NotCheckable(place)
+            continue
+        for kind in sorted(volume.keys() - _VOLUMES):
+            yield from expect(volume, kind, lambda value: value is None, "expected another volume", within=place)
+    for place, container in _containers(workload):
+        ports = items_at(container, "ports")
+        for index, port in enumerate(ports if ports is not UNKNOWN else ()):
+            within = f"{place}.ports[{index}]"
+            yield from expect(port, "hostPort", lambda number: not number, "expected a Service", within=within)
+
+
+_VOLUMES = {
+    *("name", "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
+    *("persistentVolumeClaim", "projected", "secret"),
+}
+"""The volumes that Pod Security's restricted level lets through."""
 
 
 def _pinned(image: Any) -> bool:
+    """Whether it is an image by digest, or by a tag that names a version: others move."""
     if not isinstance(image, str):
         return False
     name, at, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
-    return tag != "latest" and (bool(tag) or (at == "@" and digest.startswith("sha256:")))
+    if not tag:
+        return at == "@" and digest.startswith("sha256:")
+    return "latest" not in tag.lower() and any(character.isdigit() for character in tag)
+
+
+def _no_shared_token(workload: Resource) -> Iterator[Answer]:
+    """A pod has its account's token unless it says no; the default account is every such pod's."""
+    spec = _POD_SPECS[workload.kind]
+    account = value_at(workload.inputs, f"{spec}.serviceAccountName")
+    mounted = value_at(workload.inputs, f"{spec}.automountServiceAccountToken")
+    if mounted is not False and account in (None, "default"):
+        yield from expect(
+            workload.inputs,
+            f"{spec}.automountServiceAccountToken",
+            is_false,
+            "expected false, or a service account of its own",
+        )
 
 
 def _no_latest(workload: Resource) -> Iterator[Answer]:
@@ -133,7 +192,7 @@ def _why_secret(name: str, value: Any) -> str:
 
 
 def _no_plain_secret(resource: Resource) -> Iterator[Answer]:
-    if resource.type == tokens.K8S_SECRET:
+    if resource.kind == tokens.K8S_SECRET:
         yield from _secret_marked(resource)
         return
     for place, entries in _plain_entries(resource):
@@ -150,7 +209,7 @@ def _no_plain_secret(resource: Resource) -> Iterator[Answer]:
 
 def _plain_entries(resource: Resource) -> Iterator[tuple[str, Any]]:
     """Place and (name, value) pairs of the plain config in a resource; values keep their `Secret`."""
-    if resource.type == tokens.CONFIG_MAP:
+    if resource.kind == tokens.CONFIG_MAP:
         for field in ("data", "binaryData"):
             data = value_at(resource.inputs, field)
             yield field, UNKNOWN if data is UNKNOWN else tuple((data or {}).items())
@@ -161,6 +220,20 @@ def _plain_entries(resource: Resource) -> Iterator[tuple[str, Any]]:
             yield f"{place}.env", UNKNOWN
         else:
             yield f"{place}.env", tuple((str(value_at(e, "name")), e.get("value")) for e in entries)
+        for path in ("command", "args"):
+            words = [] if container is UNKNOWN else bare(container.get(path))
+            if words is UNKNOWN:
+                yield f"{place}.{path}", UNKNOWN
+            else:
+                yield f"{place}.{path}", tuple(_option(word, index) for index, word in enumerate(words or ()))
+
+
+def _option(word: Any, index: int) -> tuple[str, Any]:
+    """Name and value of a command's word: `--name=value` by its name, any other by its place, without a value."""
+    name, is_option, value = word.partition("=") if isinstance(word, str) else ("", "", "")
+    if is_option and word is not UNKNOWN:
+        return name.lstrip("-"), value
+    return str(index), word
 
 
 def _secret_marked(secret: Resource) -> Iterator[Answer]:
@@ -198,7 +271,7 @@ RULES = (
         types=WORKLOADS,
         check=_no_escalation,
         why="a setuid program in the image would give its process more than the pod was given",
-        fix="set allowPrivilegeEscalation: false, drop ALL capabilities, leave privileged out",
+        fix="set allowPrivilegeEscalation: false, drop ALL capabilities, and leave the rest of the context out",
     ),
     ResourceRule(
         name="k8s-read-only-root",
@@ -214,7 +287,15 @@ RULES = (
         types=WORKLOADS,
         check=_no_host,
         why="the node's network and files are outside every NetworkPolicy and every namespace",
-        fix="remove hostNetwork, hostPID, hostIPC and hostPath",
+        fix="remove hostNetwork, hostPID, hostIPC and hostPort; use the volumes of Pod Security's restricted level",
+    ),
+    ResourceRule(
+        name="k8s-no-shared-token",
+        description="No pod has the token of the namespace's default service account.",
+        types=WORKLOADS,
+        check=_no_shared_token,
+        why="an intruder in the pod could call the API server with what all such pods have",
+        fix="set automountServiceAccountToken: false, or name a service account of the pod's own",
     ),
     ResourceRule(
         name="k8s-no-latest",

@@ -108,3 +108,65 @@ DENY = resource(
 NARROW_ROLE = resource(tokens.K8S_ROLE, {"rules": [{"resources": ["deployments"], "verbs": ["get", "patch"]}]})
 BINDING = resource(tokens.CLUSTER_ROLE_BINDING, {"roleRef": {"name": "viewer"}})
 PROD_BUCKET = replace(BUCKET, protect=True)
+QUOTA = resource(
+    tokens.RESOURCE_QUOTA,
+    {
+        "metadata": {"namespace": "shared"},
+        "spec": {
+            "hard": {
+                "requests.cpu": "1",
+                "requests.memory": "1Gi",
+                "limits.cpu": "2",
+                "limits.memory": "2Gi",
+                "pods": "9",
+            }
+        },
+    },
+)
+SHARED = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shared"}}}
+FLOW = resource(
+    tokens.NETWORK_POLICY,
+    {
+        "metadata": {"namespace": "shared"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "a"}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{**SHARED, "podSelector": {}}], "ports": [{"port": 6432.0, "protocol": "TCP"}]}],
+            "egress": [
+                {
+                    "to": [
+                        {
+                            "ipBlock": {
+                                "cidr": "0.0.0.0/0",
+                                "except": [
+                                    *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8"),
+                                    *("169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"),
+                                ],
+                            }
+                        }
+                    ],
+                    "ports": [{"port": 443.0}, {"port": 8000.0, "endPort": 8010.0}],
+                },
+                {"to": [{"ipBlock": {"cidr": "10.0.0.0/16"}}], "ports": [{"port": 5432.0}]},
+                {"to": [{"podSelector": {}}], "ports": [{"port": "http"}]},
+            ],
+        },
+    },
+)
+SERVICE = resource(tokens.SERVICE, {"spec": {"type": "ClusterIP", "ports": [{"port": 80.0}]}})
+ALIAS = resource(tokens.SERVICE, {"spec": {"type": "ExternalName", "externalName": "a.b.svc.cluster.local"}})
+DECLARED_ROLE = resource(tokens.K8S_ROLE, {"metadata": {"name": "deployer", "namespace": "shared"}, "rules": []})
+ROLE_BINDING = resource(
+    tokens.ROLE_BINDING,
+    {
+        "metadata": {"namespace": "shared"},
+        "roleRef": {"kind": "Role", "name": "deployer"},
+        "subjects": [{"kind": "Group", "name": "lightwave:shared:deployers"}],
+    },
+)
+ACCESS_ENTRY = resource(tokens.ACCESS_ENTRY, {"kubernetesGroups": ["lightwave:shared:deployers"], "type": "STANDARD"})
+_EKS_POLICIES = "arn:aws:eks::aws:cluster-access-policy"
+ACCESS_POLICY = resource(
+    tokens.ACCESS_POLICY,
+    {"policyArn": f"{_EKS_POLICIES}/AmazonEKSViewPolicy", "accessScope": {"type": "cluster"}},
+)

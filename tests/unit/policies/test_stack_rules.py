@@ -81,6 +81,13 @@ HOLDS_DATA = [
     resource(tokens.KMS_KEY, {}),
     resource(tokens.S3_BUCKET, {}),
     resource(tokens.VOLUME_CLAIM, {}),
+    resource(tokens.VOLUME, {}),
+    resource(tokens.NAMESPACE, {}),
+    resource(tokens.GRANT_ROLE, {}),
+    resource(tokens.RDS_CLUSTER, {}),
+    resource(tokens.RDS_SNAPSHOT, {}),
+    resource("aws:s3/bucketV2:BucketV2", {}),
+    resource("kubernetes:core/v1:NamespacePatch", {}),
 ]
 
 
@@ -97,3 +104,66 @@ def test_what_holds_data_is_protected_in_production(holder: Resource) -> None:
 def test_a_stack_on_rds_is_production() -> None:
     assert answers("data-protected", [replace(ROLE, protect=False)]) == []
     assert len(answers("data-protected", [replace(ROLE, protect=False), INSTANCE])) == 1
+
+
+@pytest.mark.parametrize(
+    ("type_", "what"),
+    [
+        ("command:local:Command", "no rule knows the package command"),
+        ("pulumi-python:dynamic:Resource", "no rule knows the package pulumi-python"),
+        ("aws-native:rds:DbInstance", "no rule knows the package aws-native"),
+        (tokens.HELM_RELEASE, "creates objects that are not resources of their own"),
+        ("kubernetes:rbac.authorization.k8s.io/v1:RoleBindingList", "creates objects that are not"),
+        ("kubernetes:core/v1:SecretList", "creates objects that are not"),
+    ],
+)
+def test_what_no_rule_can_read_is_refused(type_: str, what: str) -> None:
+    [(where, answer)] = answers("visible", [INSTANCE, resource(type_, {})])
+    assert where.type == type_
+    assert isinstance(answer, Violation)
+    assert answer.what.startswith(what)
+
+
+@pytest.mark.parametrize(
+    "type_", ["kubernetes:helm.sh/v4:Chart", "pulumi:providers:aws", "pulumi:pulumi:StackReference"]
+)
+def test_what_the_rules_can_read_is_accepted(type_: str) -> None:
+    assert answers("visible", [resource(type_, {})]) == []
+
+
+@pytest.mark.parametrize("type_", [tokens.IAM_USER, tokens.IAM_ACCESS_KEY])
+def test_users_and_access_keys_are_refused(type_: str) -> None:
+    [(_, answer)] = answers("iam-no-users", [resource(type_, {})])
+    assert isinstance(answer, Violation)
+
+
+def test_rules_of_other_security_groups_do_not_count_together() -> None:
+    def rule(cidr: str, group: Any) -> Resource:
+        return resource(tokens.INGRESS_RULE, {"securityGroupId": group, "cidrIpv4": cidr})
+
+    halves = ("8.8.8.0/24", "8.8.9.0/24")
+    name = "no-open-ingress-together"
+    assert len(answers(name, [rule(half, "sg-1") for half in halves])) == 1
+    assert answers(name, [rule(half, group) for half, group in zip(halves, ("sg-1", "sg-2"), strict=True)]) == []
+    # A new group's id is not known: its rules count together.
+    assert len(answers(name, [rule(half, UNKNOWN) for half in halves])) == 1
+    # One that is open alone is the other rule's finding.
+    assert answers(name, [rule("0.0.0.0/0", "sg-1"), rule("8.8.8.0/24", "sg-1")]) == []
+    older = resource(
+        tokens.SECURITY_GROUP_RULE, {"type": "ingress", "securityGroupId": "sg-1", "cidrBlocks": ["8.8.9.0/24"]}
+    )
+    assert len(answers(name, [rule("8.8.8.0/24", "sg-1"), older])) == 1
+
+
+def test_a_bootstrap_role_may_be_administrator() -> None:
+    inputs = {"policyArn": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"}
+    deploy = resource(tokens.ACCESS_POLICY, inputs)
+    assert len(answers("eks-narrow-access-policy", [deploy])) == 1
+    urn = f"urn:pulumi:prod::lightwave::lightwave:bootstrap:CiAccess${tokens.ACCESS_POLICY}::ci-deploy-cluster-policy"
+    assert answers("eks-narrow-access-policy", [replace(deploy, urn=urn)]) == []
+
+
+def test_a_view_of_secrets_is_for_single_namespaces() -> None:
+    inputs = {"policyArn": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSAdminViewPolicy"}
+    scope = {"accessScope": {"type": "namespace", "namespaces": ["shared"]}}
+    assert answers("eks-narrow-access-policy", [resource(tokens.ACCESS_POLICY, inputs | scope)]) == []

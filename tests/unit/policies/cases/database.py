@@ -1,8 +1,9 @@
 """Cases of the rules about RDS."""
 
+from policies import tokens
 from tests.unit.policies.cases.case import Case
 from tests.unit.policies.deep_change import GONE
-from tests.unit.policies.resources import INSTANCE, PARAMETERS
+from tests.unit.policies.resources import INSTANCE, PARAMETERS, resource
 
 CASES: dict[str, list[Case]] = {
     "rds-encrypted": [
@@ -78,6 +79,45 @@ CASES: dict[str, list[Case]] = {
                 ("parameters", GONE, "rds.force_ssl is not set"),
             ],
             ["parameters", "parameters.0", "parameters.1.value"],
+        )
+    ],
+    "rds-safe-parameters": [
+        Case(
+            [
+                resource(
+                    tokens.RDS_PARAMETER_GROUP,
+                    {
+                        "parameters": [
+                            {"name": "password_encryption", "value": "scram-sha-256"},
+                            {"name": "log_min_duration_statement", "value": "1000"},
+                            {"name": "work_mem", "value": "0"},
+                        ]
+                    },
+                ),
+                resource(
+                    tokens.RDS_PARAMETER_GROUP, {"parameters": [{"name": "log_min_duration_statement", "value": "-1"}]}
+                ),
+            ],
+            [
+                ("parameters.0.value", "md5", "password_encryption is md5; expected scram-sha-256"),
+                ("parameters.1.value", "0", "log_min_duration_statement is 0; expected -1, or 100 ms or more"),
+                ("parameters.2", {"name": "log_statement", "value": "all"}, "log_statement is all; expected none"),
+                ("parameters.2", {"name": "log_statement", "value": "ddl"}, "log_statement is ddl"),
+                ("parameters.2", {"name": "ssl_min_protocol_version", "value": "TLSv1"}, "is TLSv1; expected TLSv1.2"),
+                ("parameters.2", {"name": "auto_explain.log_min_duration", "value": "0"}, "auto_explain"),
+                ("parameters.2", {"name": "row_security", "value": "off"}, "row_security is off"),
+            ],
+            ["parameters", "parameters.1", "parameters.1.value"],
+        )
+    ],
+    "rds-snapshot-private": [
+        Case(
+            [resource(tokens.RDS_SNAPSHOT, {"dbInstanceIdentifier": "a"})],
+            [
+                ("sharedAccounts", ["all"], "is shared with all"),
+                ("sharedAccounts", ["210987654321"], "is shared with 2"),
+            ],
+            ["sharedAccounts"],
         )
     ],
 }

@@ -6,6 +6,8 @@ from tests.unit.policies.cases.case import Case
 from tests.unit.policies.deep_change import GONE
 from tests.unit.policies.resources import BUCKET, CORS, CUSTOM_DOMAIN, LIFECYCLE, MANAGED_DOMAIN, TOKEN, resource
 
+SCOPE = "com.cloudflare.edge.r2.bucket."
+
 CASES: dict[str, list[Case]] = {
     "r2-dev-off": [Case([MANAGED_DOMAIN], [("enabled", True, "enabled is true")], ["enabled"])],
     "r2-min-tls": [
@@ -34,6 +36,9 @@ CASES: dict[str, list[Case]] = {
             [
                 ("rules.0.allowed.methods", ["GET", "PUT"], "methods other than GET and HEAD: GET, PUT"),
                 ("rules.0.allowed.origins", ["*"], "allows any origin: *"),
+                ("rules.0.allowed.origins", ["https://*"], "allows any origin: https://*"),
+                ("rules.0.allowed.origins", ["https://*.example"], "allows any origin"),
+                ("rules.0.allowed.origins", ["https://a.example", "http://a.example"], "allows any origin"),
             ],
             ["rules", "rules.0.allowed.methods", "rules.0.allowed.origins"],
         )
@@ -51,5 +56,15 @@ CASES: dict[str, list[Case]] = {
     ],
     "r2-dev-declared": [
         Case([BUCKET, MANAGED_DOMAIN], [("name", "other", "no R2ManagedDomain is declared for it")], ["name"])
+    ],
+    "cloudflare-token-buckets": [
+        Case(
+            [resource(TOKEN.type, {"policies": [{"resources": f'{{"{SCOPE}a_default_media": "*"}}'}]}), BUCKET],
+            [
+                ("policies.0.resources", f'{{"{SCOPE}a_default_other": "*"}}', "reaches the bucket other"),
+                ("policies.0.resources", f'{{"{SCOPE}b_eu_media-backup": "*"}}', "reaches the bucket media-backup"),
+            ],
+            [],
+        ),
     ],
 }

@@ -40,6 +40,18 @@ CASES: dict[str, list[Case]] = {
             [
                 (f"{APP}.securityContext.allowPrivilegeEscalation", GONE, "allowPrivilegeEscalation is not set"),
                 (f"{APP}.securityContext.privileged", True, "privileged is true"),
+                (f"{APP}.securityContext.capabilities.add", ["SYS_ADMIN"], "capabilities.add is SYS_ADMIN"),
+                (f"{APP}.securityContext.procMount", "Unmasked", "procMount is 'Unmasked'; expected Default"),
+                (
+                    f"{APP}.securityContext.seccompProfile",
+                    {"type": "Unconfined"},
+                    "containers[app].securityContext.secc",
+                ),
+                (f"{POD}.securityContext.seccompProfile", {"type": "Unconfined"}, f"{POD}.securityContext.seccomp"),
+                (f"{POD}.securityContext.appArmorProfile", {"type": "Unconfined"}, "appArmorProfile.type"),
+                (f"{POD}.securityContext.sysctls", [{"name": "kernel.shm_rmid_forced"}], "sysctls is [{"),
+                (f"{POD}.securityContext.windowsOptions", {"hostProcess": True}, "hostProcess is true"),
+                (f"{APP}.securityContext.seLinuxOptions", {"type": "spc_t"}, "seLinuxOptions.type is 'spc_t'"),
                 (f"{APP}.securityContext.capabilities", GONE, "capabilities.drop is not set; expected ALL"),
                 (f"{APP}.securityContext.capabilities.drop", ["NET_RAW"], "capabilities.drop is NET_RAW"),
                 (f"{POD}.initContainers.0.securityContext.privileged", True, "initContainers[init]"),
@@ -62,6 +74,8 @@ CASES: dict[str, list[Case]] = {
                 (f"{POD}.hostPID", True, "hostPID is true"),
                 (f"{POD}.hostIPC", True, "hostIPC is true"),
                 (f"{POD}.volumes.0.hostPath", {"path": "/"}, "volumes[0].hostPath is {'path': '/'}"),
+                (f"{POD}.volumes.0.nfs", {"server": "nfs"}, "volumes[0].nfs is {'server': 'nfs'}; expected another"),
+                (f"{APP}.ports", [{"containerPort": 80.0, "hostPort": 80.0}], "ports[0].hostPort is 80"),
             ],
             [f"{POD}.hostNetwork", f"{POD}.volumes", f"{POD}.volumes.0"],
         )
@@ -73,6 +87,9 @@ CASES: dict[str, list[Case]] = {
                 (f"{APP}.image", "registry.example/app:latest", "app:latest'"),
                 (f"{APP}.image", "registry.example/app", "expected a tag"),
                 (f"{APP}.image", "host:5000/app", "expected a tag"),
+                (f"{APP}.image", "app:stable", "expected a tag"),
+                (f"{APP}.image", "app:1-latest", "expected a tag"),
+                (f"{APP}.image", "app:Latest", "expected a tag"),
                 (f"{APP}.image", f"registry.example/app:latest@{DIGEST}", "expected a tag"),
                 (f"{APP}.image", GONE, "image is not set"),
             ],
@@ -105,9 +122,30 @@ CASES: dict[str, list[Case]] = {
             [
                 (f"{APP}.env.1", {"name": "PASSWORD", "value": "hush"}, "env.PASSWORD is named like a secret"),
                 (f"{APP}.env.0.value", Secret("hush"), "env.LOG_LEVEL holds a value"),
+                (f"{APP}.env.0", {"name": "SENTRY_API_KEY", "value": "hush"}, "env.SENTRY_API_KEY is named like"),
+                (f"{APP}.args", ["serve", "--password=hush"], "args.password is named like a secret"),
+                (f"{APP}.command", ["psql", "postgres://u:hush@h/d"], "command.1 holds a URL with a password"),
+                (f"{APP}.args", [Secret("hush")], "args.0 holds a value that the program marks as secret"),
             ],
             [f"{APP}.env", f"{APP}.env.0", f"{APP}.env.0.value"],
         ),
         Case([SECRET], [("stringData.PASSWORD", "hush", "stringData.PASSWORD is not marked as secret")], []),
+    ],
+    "k8s-no-shared-token": [
+        Case(
+            [
+                replace(DEPLOYMENT, inputs=changed_at(DEPLOYMENT.inputs, f"{POD}.automountServiceAccountToken", False)),
+                replace(DEPLOYMENT, inputs=changed_at(DEPLOYMENT.inputs, f"{POD}.serviceAccountName", "prometheus")),
+            ],
+            [
+                (
+                    f"{POD}.automountServiceAccountToken",
+                    GONE,
+                    "automountServiceAccountToken is not set; expected false",
+                ),
+                (f"{POD}.automountServiceAccountToken", True, "automountServiceAccountToken is true"),
+            ],
+            [f"{POD}.automountServiceAccountToken"],
+        )
     ],
 }
