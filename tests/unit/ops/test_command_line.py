@@ -69,7 +69,7 @@ def test_an_unknown_git_ref_is_refused_with_the_fix(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(OperatorError("it is wrong", "make it right"), 2), (FailedError("it broke", "mend it"), 1)]
+    ("error", "status"), [(OperatorError("it is wrong", "make it right"), 2), (FailedError("it broke", "repair it"), 1)]
 )
 def test_an_error_is_printed_once_with_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OperatorError, status: int
