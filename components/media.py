@@ -41,13 +41,6 @@ class MediaArgs:
     protect: bool
     """Whether the bucket is protected from deletion."""
 
-    def __post_init__(self) -> None:
-        settings = self.settings
-        if not settings.domain.endswith(f".{settings.zone}"):
-            raise pulumi.InputPropertyError("settings", f"domain {settings.domain} is not in the zone {settings.zone}")
-        if settings.credentials == "given" and (settings.access_key_id is None or settings.secret_access_key is None):
-            raise pulumi.InputPropertyError("settings", "given credentials need access_key_id and secret_access_key")
-
 
 class Media(pulumi.ComponentResource):
     """The bucket, public only through its CDN domain.

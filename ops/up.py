@@ -87,7 +87,7 @@ def _up(name: str) -> ExitCode:
     status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
         return status
-    written = env_files.write_local(settings, env_files.env_folder(name), servers.extras(folder))
+    written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
     _report(name, running, by, changes or list(running.actions), written.files)
     return ExitCode.OK

@@ -1,7 +1,12 @@
 """What can be wrong, as an object until the one place that prints it (`ops.__main__`)."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from pulumi import RunError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,3 +38,41 @@ class OperatorError(Exception):
             what = Problem(what=what, fix=fix)
         self.problems: tuple[Problem, ...] = (what,) if isinstance(what, Problem) else tuple(what)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+class SettingsError(OperatorError, RunError):
+    """The stack config is wrong. `problems` holds every error with its key, what is expected and the fix.
+
+    A RunError too: of those Pulumi prints the message alone, without a traceback.
+    """
+
+    def __init__(self, what: str | Problem | Iterable[Problem], fix: str = "", *, stack: str = "") -> None:
+        super().__init__(what, fix)
+        if stack:
+            errors = f"{len(self.problems)} error{'s' * (len(self.problems) > 1)}"
+            self.args = ("\n  ".join([f"stack {stack}: {errors} in its config", *map(str, self.problems)]),)
+
+
+Key = tuple[str | int, ...]
+"""Where a value is in the config: the steps from its section down, such as `("aws", "region")`."""
+
+
+class Mistake(NamedTuple):
+    """One thing that is wrong with a stack's config; `settings.refusal` makes a Problem of it."""
+
+    key: Key
+    what: str
+    expected: str
+    fix: Literal["set", "edit", "remove"] = "set"
+    """How it is fixed: with one command that sets the key, in an editor, or by removing the key."""
+
+
+def shown(value: Any) -> str:
+    """The value on one printable line of at most 80 characters."""
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names separated by commas, those with unusual characters in quotes."""
+    return ", ".join(name if re.fullmatch(r"[\w.-]+", name, re.ASCII) else shown(name) for name in names)

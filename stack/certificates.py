@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from settings import Settings, ca_bundle, client_ca_bundle
+from settings import Settings, database_ca_pem, pooler_ca_pem
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,6 @@ class CaCertificates:
 def ca_certificates(settings: Settings) -> CaCertificates:
     """Reads the stack's files. Raises SettingsError where one is missing, so call it before anything is declared."""
     return CaCertificates(
-        database=ca_bundle(settings.production.rds) if settings.production else None,
-        pgbouncer=client_ca_bundle(settings.pgbouncer),
+        database=database_ca_pem(settings.production.rds) if settings.production else None,
+        pgbouncer=pooler_ca_pem(settings.pgbouncer),
     )

@@ -54,7 +54,7 @@ def postgres(settings: Settings, secrets: GeneratedSecrets, budget: Budget) -> D
                 host=tunnel.host if tunnel else server.host,
                 port=tunnel.port if tunnel else server.port,
                 sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-                sslrootcert=production.rds.ca_bundle,
+                sslrootcert=production.rds.ca_file,
                 connect_timeout=30,
             ),
             server=server,

@@ -28,7 +28,7 @@ ON_KIND: dict[str, dict[str, Any]] = {
 }
 """Sections of dev's config that switch a developer's own cluster on."""
 
-WITH_CLIENT_TLS = {"clientTls": True, "clientCaBundle": "pgbouncer-ca.pem"}
+WITH_CLIENT_TLS = {"clientTls": True, "clientCaFile": "pgbouncer-ca.pem"}
 """Keys of `pgbouncer` with which the pooler takes TLS from its clients, and nothing else."""
 
 OWN_BUCKET = {"bucket": "lightwave-media-dev", "zoneSingletons": False}

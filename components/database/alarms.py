@@ -52,8 +52,6 @@ class DatabaseAlarmsArgs:
     """AWS account: only its alarms and events may publish."""
 
     def __post_init__(self) -> None:
-        if self.settings.instance_class not in MEMORY_GIB:
-            raise pulumi.InputPropertyError("settings", f"instance class {self.settings.instance_class} is unknown")
         if self.connection_budget <= 0:
             raise pulumi.InputPropertyError("connection_budget", f"{self.connection_budget}; expected: above 0")
 

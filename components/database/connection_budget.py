@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from settings import LocalDatabaseSettings, PgBouncerSettings, Problem, Settings, refusal
+from settings import LocalDatabaseSettings, Mistake, PgBouncerSettings, Settings, refusal
 
 _BURSTABLE_GIB = {"micro": 1, "small": 2, "medium": 4, "large": 8, "xlarge": 16, "2xlarge": 32}
 _TIMES_LARGE = {"large": 1, "xlarge": 2, "2xlarge": 4, "4xlarge": 8, "8xlarge": 16, "12xlarge": 24, "16xlarge": 32}
@@ -114,11 +114,8 @@ def connection_budget(settings: Settings) -> Budget:
         source, maximum = "database.maxConnections", database.max_connections
     else:
         if database.instance_class not in MEMORY_GIB:
-            unknown = Problem(
-                key=("database", "instanceClass"),
-                wrong=f"{database.instance_class} has no known memory",
-                allowed=", ".join(sorted(MEMORY_GIB)),
-            )
+            what = f"{database.instance_class} has no known memory"
+            unknown = Mistake(("database", "instanceClass"), what, expected=", ".join(sorted(MEMORY_GIB)))
             raise refusal(settings.stack, [unknown])
         source, maximum = f"planned for {database.instance_class}", planned_max_connections(database.instance_class)
 
@@ -139,26 +136,26 @@ def connection_budget(settings: Settings) -> Budget:
             for product in settings.products.values()
         ),
     )
-    problems = list(_problems(settings, budget))
-    if problems:
-        raise refusal(settings.stack, problems)
+    mistakes = list(_mistakes(settings, budget))
+    if mistakes:
+        raise refusal(settings.stack, mistakes)
     return budget
 
 
-def _problems(settings: Settings, budget: Budget) -> Iterator[Problem]:
+def _mistakes(settings: Settings, budget: Budget) -> Iterator[Mistake]:
     for name, share in zip(settings.products, budget.shares, strict=True):
         # The server rejects a login above the role's limit, and PgBouncer then blocks the whole pool for a while.
         if share.limit < share.worst:
-            yield Problem(
+            yield Mistake(
                 key=("products", name, "connectionLimit"),
-                wrong=f"{share.limit} is too small for {budget.instances} PgBouncer instances x {share.pool} (pool.size"
+                what=f"{share.limit} is too small for {budget.instances} PgBouncer instances x {share.pool} (pool.size"
                 f" + pool.reserve) + {DIRECT_PER_PRODUCT} direct",
-                allowed=f"{share.worst} or more, or smaller pools",
+                expected=f"{share.worst} or more, or smaller pools",
             )
     if budget.worst > budget.available:
         key = "maxConnections" if isinstance(settings.database, LocalDatabaseSettings) else "instanceClass"
-        yield Problem(
+        yield Mistake(
             key=("database", key),
-            wrong=f"too few connections ({'; '.join(budget.lines()[:5])})",
-            allowed="a larger one, or less of products.*.pool, pgbouncer.replicas, pgbouncer.maxSurge",
+            what=f"too few connections ({'; '.join(budget.lines()[:5])})",
+            expected="a larger one, or less of products.*.pool, pgbouncer.replicas, pgbouncer.maxSurge",
         )

@@ -72,12 +72,6 @@ class DatabaseServerArgs:
     """Whether the instance and the admin's secret are protected from deletion."""
 
     def __post_init__(self) -> None:
-        if self.settings.import_id not in (None, self.settings.identifier):
-            raise pulumi.InputPropertyError(
-                "settings",
-                f"adopts {self.settings.import_id} and would rename it to {self.settings.identifier}; "
-                f"expected: database.identifier {self.settings.import_id} too",
-            )
         if not isinstance(self.password, pulumi.Output):
             raise pulumi.InputPropertyError("password", "is plain text; expected: an Output")
         if self.admin in ("postgres", "admin", "rdsadmin"):

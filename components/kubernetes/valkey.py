@@ -33,13 +33,10 @@ from components.kubernetes.pods import (
     secret_file,
     service,
 )
-from settings import VALKEY_SECRETS, ValkeySettings
+from settings import VALKEY_METRICS_USER, VALKEY_SECRETS, ValkeySettings
 
 SERVICE = "redis"
 """The host name that clients use: they speak Redis's protocol, whichever server answers."""
-
-METRICS_USER = "metrics"
-"""ACL user of the metrics exporter and the probes: it may read counters, but no key."""
 
 DATA_PATH = "/data"
 
@@ -117,7 +114,7 @@ def users_acl(*, user: str, password: str, metrics_password: str) -> str:
     return f"""\
 user default off
 user {user} on #{_sha256(password)} ~* &* {" ".join(_CLIENT_COMMANDS)}
-user {METRICS_USER} on #{_sha256(metrics_password)} {" ".join(_METRICS_COMMANDS)}
+user {VALKEY_METRICS_USER} on #{_sha256(metrics_password)} {" ".join(_METRICS_COMMANDS)}
 """
 
 
@@ -136,17 +133,11 @@ class ValkeyArgs:
     password: pulumi.Input[str]
     """Password of `user`; marked secret."""
     metrics_password: pulumi.Input[str]
-    """Password of `METRICS_USER`; marked secret."""
+    """Password of `VALKEY_METRICS_USER`; marked secret."""
     rotations: Mapping[str, int]
     """Rotation counters by secret. Raising one restarts the pod, which reads users.acl only when it starts."""
     wait_for_rollout: bool = True
     """Whether an update waits until the pod is ready; False where the API server runs no pods."""
-
-    def __post_init__(self) -> None:
-        if self.settings.image is None or self.settings.exporter_image is None:
-            raise pulumi.InputPropertyError("settings", "image and exporterImage are needed")
-        if self.user in ("default", METRICS_USER):
-            raise pulumi.InputPropertyError("user", f"{self.user} is one of Valkey's own users")
 
 
 class Valkey(pulumi.ComponentResource):
@@ -268,7 +259,7 @@ class Valkey(pulumi.ComponentResource):
             path="/health",
             env=[
                 {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{REDIS_PORT}"},
-                {"name": "REDIS_USER", "value": METRICS_USER},
+                {"name": "REDIS_USER", "value": VALKEY_METRICS_USER},
                 secret_env("REDIS_PASSWORD", _SECRET, _METRICS_PASSWORD),
             ],
         )
@@ -281,9 +272,9 @@ class Valkey(pulumi.ComponentResource):
 
 
 def _ping(*flags: str, period_seconds: int, failure_threshold: int) -> ProbeArgsDict:
-    """PING as METRICS_USER, whose password valkey-cli reads from its environment. With `-e` an error is a failure."""
+    """PING as the metrics user, whose password valkey-cli reads from its environment. With `-e` errors are failures."""
     return probe(
-        {"exec_": {"command": ["valkey-cli", *flags, "--user", METRICS_USER, "-p", str(REDIS_PORT), "ping"]}},
+        {"exec_": {"command": ["valkey-cli", *flags, "--user", VALKEY_METRICS_USER, "-p", str(REDIS_PORT), "ping"]}},
         period_seconds=period_seconds,
         failure_threshold=failure_threshold,
         timeout_seconds=3,

@@ -1,6 +1,5 @@
 """PgBouncer on the cluster: every service reaches the database through it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,14 +36,11 @@ from components.kubernetes.pods import (
 )
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS, ClientTls, PgBouncerIni, ServerTls, auth_file
 from components.server import Server
-from settings import KNOWN_AT_DEPLOY, STATS_USER, PgBouncerSettings, Product
+from settings import KNOWN_AT_DEPLOY, STATS_USER, PgBouncerSettings, Product, pgbouncer_version
 
 SERVICE = "pgbouncer"
 CLIENT_TLS_SECRET = "pgbouncer-tls"  # noqa: S105 (a name)
 """A kubernetes.io/tls Secret that must exist in the namespace when clients use TLS, made by cert-manager or by hand."""
-
-OLDEST_IMAGE = (1, 25, 2)
-"""Older ones can be crashed by an unauthenticated SCRAM message."""
 
 PRE_STOP_SECONDS = 15
 """Between leaving the Service and SIGTERM. It still accepts clients until kube-proxy on every node has been updated."""
@@ -88,27 +84,6 @@ class PgBouncerArgs:
         missing = [role for role in roles if role not in self.verifiers]
         if missing:
             raise pulumi.InputPropertyError("verifiers", f"no verifier for {', '.join(missing)}")
-        if self.settings.image is None or self.settings.exporter_image is None:
-            raise pulumi.InputPropertyError("settings", "image and exporterImage are needed on Kubernetes")
-        version = image_version(self.settings.image)
-        if version < OLDEST_IMAGE:
-            raise pulumi.InputPropertyError(
-                "settings", f"image is PgBouncer {'.'.join(map(str, version))}; expected: 1.25.2 or newer"
-            )
-        pem = self.ca_pem
-        if isinstance(pem, str) and pem != KNOWN_AT_DEPLOY and "-----BEGIN CERTIFICATE-----" not in pem:
-            raise pulumi.InputPropertyError("ca_pem", "contains no PEM certificate")
-
-
-def image_version(image: str) -> tuple[int, int, int]:
-    """PgBouncer's version from the image's tag, such as v1.25.2-p0. Raises InputPropertyError for a tag without one."""
-    if image == KNOWN_AT_DEPLOY:
-        return OLDEST_IMAGE
-    found = re.search(r":v?(\d+)\.(\d+)\.(\d+)[^:/@]*@", image)
-    if found is None:
-        raise pulumi.InputPropertyError("settings", f"the tag of image {image} does not begin with a version")
-    major, minor, patch = map(int, found.groups())
-    return major, minor, patch
 
 
 def drain_seconds(products: Sequence[Product]) -> int:
@@ -202,7 +177,7 @@ class PgBouncer(pulumi.ComponentResource):
     def _ini(self, server_host: str, server_port: float) -> str:
         settings = self._args.settings
         return PgBouncerIni(
-            version=image_version(settings.image or KNOWN_AT_DEPLOY)[:2],
+            version=pgbouncer_version(settings.image or KNOWN_AT_DEPLOY)[:2],
             server_host=server_host,
             # Pulumi's numbers are floats.
             server_port=int(server_port),

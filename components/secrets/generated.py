@@ -47,22 +47,6 @@ class GeneratedSecretsArgs:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise pulumi.InputPropertyError("login_roles", f"two secrets have the same name: {', '.join(repeated)}")
-        unknown = sorted(set(self.rotations) - set(names))
-        if unknown:
-            raise pulumi.InputPropertyError(
-                "rotations", f"no such secret: {', '.join(unknown)}; expected: {', '.join(names)}"
-            )
-        if self.given is not None:
-            if self.rotations:
-                raise pulumi.InputPropertyError("rotations", "given secrets cannot be rotated")
-            roles = [self.admin, *self.login_roles]
-            missing = [
-                *(f"passwords.{role}" for role in roles if role not in self.given.passwords),
-                *(f"scram_verifiers.{role}" for role in self.login_roles if role not in self.given.scram_verifiers),
-                *(f"secrets.{secret}" for secret in self.application_secrets if secret not in self.given.secrets),
-            ]
-            if missing:
-                raise pulumi.InputPropertyError("given", f"has no {', '.join(missing)}")
 
 
 class GeneratedSecrets(pulumi.ComponentResource):

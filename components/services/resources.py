@@ -61,10 +61,6 @@ class ServiceResourcesArgs:
             raise pulumi.InputPropertyError("product", f"{self.product.name} has no namespace or no framework")
         if not self.env:
             raise pulumi.InputPropertyError("env", "is empty: the service would start without its contract")
-        if self.workload.calls_payload and self.payload_namespace == self.product.namespace:
-            raise pulumi.InputPropertyError(
-                "payload_namespace", "is the service's own: `payload` resolves there already"
-            )
 
     @property
     def workload(self) -> _Workload:

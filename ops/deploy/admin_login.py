@@ -24,6 +24,6 @@ def admin_login(settings: Settings) -> tuple[Endpoint, SecretStr]:
         host=tunnel.host if tunnel else login["host"],
         port=tunnel.port if tunnel else int(login["port"]),
         sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-        sslrootcert=str(ROOT / production.rds.ca_bundle),
+        sslrootcert=str(ROOT / production.rds.ca_file),
     )
     return endpoint, SecretStr(login["password"])

@@ -133,7 +133,7 @@ class Checks:
     def _accounts_and_servers(self, settings: Settings, *, database: bool) -> None:
         if settings.media:
             self._add(cloudflare(settings, os.environ))
-        if not settings.is_local or settings.pgbouncer.client_ca_bundle:
+        if not settings.is_local or settings.pgbouncer.client_ca_file:
             self._add(ca_certificates(settings))
         if settings.local:
             self._add(local_database(settings.local.database_port))
@@ -216,10 +216,10 @@ def ca_certificates(settings: Settings) -> str:
     """The certificates that servers are verified with are files beside the program."""
     files, problems = [], list[Problem]()
     readers: list[tuple[str | None, Callable[[], object]]] = [
-        (settings.pgbouncer.client_ca_bundle, functools.partial(config.client_ca_bundle, settings.pgbouncer))
+        (settings.pgbouncer.client_ca_file, functools.partial(config.pooler_ca_pem, settings.pgbouncer))
     ]
     if isinstance(settings.database, RdsSettings):
-        readers.append((settings.database.ca_bundle, functools.partial(config.ca_bundle, settings.database)))
+        readers.append((settings.database.ca_file, functools.partial(config.database_ca_pem, settings.database)))
     for file, read in readers:
         try:
             read()

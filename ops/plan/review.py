@@ -6,11 +6,12 @@ request from a fork.
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import settings
 from ops import process
+from ops.plan import document
 from policies import tokens
 from policies.rules import protection
 from settings.problems import OperatorError, Problem
@@ -63,6 +64,30 @@ class Review(NamedTuple):
     removed: list[str]
     replaced: dict[str, list[Change]]
     changed: dict[str, list[Change]]
+
+
+def page(stacks: Sequence[str], base: str) -> str:
+    """What changes in each stack against a git ref. Raises OperatorError for a stale golden plan or an unknown ref."""
+    plans = _plans(stacks, base)
+    return "\n".join(["# What changes\n", *(markdown(stack, *both) for stack, both in plans.items())])
+
+
+def as_json(stacks: Sequence[str], base: str) -> str:
+    """What `page` shows of the resources, as JSON. Raises OperatorError as `page` does."""
+    reviews = {stack: compare(*both)._asdict() for stack, both in _plans(stacks, base).items()}
+    for review in reviews.values():
+        for kind in ("replaced", "changed"):
+            review[kind] = {urn: [change._asdict() for change in changes] for urn, changes in review[kind].items()}
+    return json.dumps(reviews, indent=2)
+
+
+def _plans(stacks: Sequence[str], base: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """By stack, the golden plans at the ref and in the working tree."""
+    golden_plans = {stack: golden(stack) for stack in stacks}
+    stale = [stack for stack, plan in golden_plans.items() if plan != document.document(stack)]
+    if stale:
+        raise OperatorError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
+    return {stack: (golden_at(base, stack), plan) for stack, plan in golden_plans.items()}
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Review:

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ops.console import console, say
+from ops.console import say, show
 from ops.errors import ExitCode, UnreachableError
 from ops.verify.attempts import attempt_all
 from ops.verify.catalog import read_only
@@ -46,7 +46,7 @@ def run(
     if as_json:
         say(as_document(report, settings.stack))
     else:
-        console.print(as_output(report, expected, settings.stack))
+        show(as_output(report, expected, settings.stack))
     return ExitCode.FAILED if report.wrong else ExitCode.OK
 
 

@@ -14,13 +14,15 @@ from tests.integration.conftest import Platform, running_platform
 
 
 @contextmanager
-def built_platform(overrides: Mapping[str, Any] | None = None, *, before: str = "") -> Iterator[Platform]:
+def built_platform(
+    overrides: Mapping[str, Any] | None = None, *, before: str = "", extras: bool = False
+) -> Iterator[Platform]:
     """A platform with every schema, role and grant of the dev stack, its config's keys replaced by `overrides`.
 
-    `before` is SQL that the admin runs first.
+    `before` is SQL that the admin runs first; `extras`: with Valkey and the S3 store.
     """
     recording = record_stack("dev", overrides=overrides)
-    with running_platform() as platform:
+    with running_platform(extras=extras) as platform:
         with closing(platform.connect()) as admin:
             admin.execute(before.encode())
             sql.apply(admin, recording, {r: v.get_secret_value() for r, v in platform.state.scram_verifiers.items()})

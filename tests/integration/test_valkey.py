@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from components.kubernetes.valkey import METRICS_USER, users_acl, valkey_conf
+from components.kubernetes.valkey import users_acl, valkey_conf
 from ops.dev import ports
-from settings import HOST
+from settings import HOST, VALKEY_METRICS_USER
 from tests.required import not_here
 
 # The same in every test process: they are part of the names of tests.
@@ -174,7 +174,7 @@ def test_what_the_services_may_not(server: Server, command: str) -> None:
 )
 def test_the_exporter_is_answered(server: Server, command: str) -> None:
     """Every command that it sends of itself: a denied one would stand in the ACL log at every scrape."""
-    ran = server.run(*command.split(), user=METRICS_USER, password=METRICS_PASSWORD, flags=("-e",))
+    ran = server.run(*command.split(), user=VALKEY_METRICS_USER, password=METRICS_PASSWORD, flags=("-e",))
     assert ran.returncode == 0, ran.stderr
 
 
@@ -183,7 +183,7 @@ def test_the_exporter_is_answered(server: Server, command: str) -> None:
     ["GET key", "SET key value", "SCAN 0", "CONFIG SET maxmemory 0", "FLUSHDB", "PUBLISH channel x", "ACL LIST"],
 )
 def test_the_exporter_sees_no_data(server: Server, command: str) -> None:
-    assert "NOPERM" in server.say(*command.split(), user=METRICS_USER, password=METRICS_PASSWORD)
+    assert "NOPERM" in server.say(*command.split(), user=VALKEY_METRICS_USER, password=METRICS_PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_exporter_sees_no_data(server: Server, command: str) -> None:
         ("default", PASSWORD, "WRONGPASS"),
         (None, PASSWORD, "WRONGPASS"),
         ("django", METRICS_PASSWORD, "WRONGPASS"),
-        (METRICS_USER, PASSWORD, "WRONGPASS"),
+        (VALKEY_METRICS_USER, PASSWORD, "WRONGPASS"),
         ("nobody", PASSWORD, "WRONGPASS"),
     ],
 )
@@ -209,7 +209,7 @@ def test_the_probes_tell_an_error_from_an_answer(server: Server) -> None:
     """`-e` is what makes a refused PING a failure; without it any answer is a success, and no answer is none."""
 
     def status(*flags: str, password: str = METRICS_PASSWORD) -> int:
-        return server.run("ping", user=METRICS_USER, password=password, flags=flags).returncode
+        return server.run("ping", user=VALKEY_METRICS_USER, password=password, flags=flags).returncode
 
     assert (status("-e"), status()) == (0, 0)
     assert (status("-e", password="wrong"), status(password="wrong")) == (1, 0)

@@ -15,6 +15,7 @@ from ops.plan import document as plan
 from ops.plan import policy
 from ops.plan.recorder import Recording, record_stack
 from policies.rules.model import Secret, Violation
+from settings import files
 from tests.configs import ON_KIND, OWN_BUCKET, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD
 
@@ -36,8 +37,8 @@ def sections(config: Mapping[str, Any]) -> dict[str, Any]:
 def on_kind() -> Recording:
     """Dev with a developer's own cluster and bucket, and PostgreSQL on another port than 5432."""
     with pytest.MonkeyPatch.context() as patch:
-        usual = settings._placeholder_state
-        patch.setattr(settings, "_placeholder_state", lambda raw: {**usual(raw), "databasePort": PORT})
+        usual = files.placeholder_state
+        patch.setattr(files, "placeholder_state", lambda products: {**usual(products), "databasePort": PORT})
         return record_stack("dev", overrides=sections(ON_KIND | {"media": MEDIA}))
 
 
@@ -140,17 +141,17 @@ PATH = "/etc/database-ca/ca.pem"
 @pytest.fixture(scope="module")
 def client_tls() -> Recording:
     prod = settings.stack_config("prod")["lightwave:pgbouncer"]
-    files = {"rds-ca.pem": DATABASE_CA, "pgbouncer-ca.pem": POOLER_CA}
+    pem_files = {"rds-ca.pem": DATABASE_CA, "pgbouncer-ca.pem": POOLER_CA}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_certificates", lambda file, *_: files[file])
+        patch.setattr("settings.files.certificates", lambda file, *_: pem_files[file])
         return record_stack("prod", overrides={"lightwave:pgbouncer": prod | WITH_CLIENT_TLS})
 
 
 def test_services_get_the_ca_certificates_of_both_servers(client_tls: Recording) -> None:
     for product in ("payload", "django"):
-        bundle = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
-        assert bundle["metadata"]["name"] == "database-ca"
-        assert bundle["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
+        certificates = client_tls.one(f"{CORE}ConfigMap", f"{product}-database-ca").inputs
+        assert certificates["metadata"]["name"] == "database-ca"
+        assert certificates["data"] == {"ca.pem": f"{DATABASE_CA}\n{POOLER_CA}"}
 
 
 def test_services_verify_pgbouncer(client_tls: Recording) -> None:

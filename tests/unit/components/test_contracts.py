@@ -241,7 +241,7 @@ def recorded_with_sentinels(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     }
 
     def recorded(stack: str) -> Recording:
-        monkeypatch.setattr(settings, "_placeholder_state", state)
+        monkeypatch.setattr("settings.files.placeholder_state", state)
         monkeypatch.setattr(recorder, "COMPUTED", {**recorder.COMPUTED, **generated})
         media = {**settings.stack_config(stack)["lightwave:media"]}
         if media:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from typing import Any
 
-import pulumi
 import pytest
 from pydantic import SecretStr
 
@@ -274,17 +273,3 @@ def test_satellites_wait_for_the_bucket(recorded: Recording) -> None:
     bucket = only(recorded, "r2Bucket").urn
     for kind in [*SATELLITES, "accountToken"]:
         assert bucket in only(recorded, kind).depends_on, kind
-
-
-@pytest.mark.parametrize(
-    ("media", "message"),
-    [
-        (media_settings(domain="cdn.elsewhere.site"), "cdn.elsewhere.site is not in the zone lightwave-media.site"),
-        (media_settings(domain="cdnlightwave-media.site"), "is not in the zone"),
-        (given_settings(accessKeyId=None), "given credentials need"),
-        (given_settings(secretAccessKey=None), "given credentials need"),
-    ],
-)
-def test_wrong_args_are_refused(media: settings.MediaSettings, message: str) -> None:
-    with pytest.raises(pulumi.InputPropertyError, match=message):
-        MediaArgs(settings=media, protect=True)

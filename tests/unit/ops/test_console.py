@@ -1,9 +1,9 @@
 """Output is in colour where a person reads it, and plain lines everywhere else."""
 
 import io
-from contextlib import redirect_stdout
 
 import pytest
+from rich.console import Console
 from rich.text import Text
 
 from ops import console
@@ -11,37 +11,32 @@ from ops import console
 RED = Text("wrong", style="red")
 
 
-class Terminal(io.StringIO):
-    """Standard output, as a terminal has it."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Standard output, as if it were a terminal that shows colour."""
     for name in ("NO_COLOR", "CI"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
+    file = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=file, force_terminal=True, color_system="standard", width=80))
+    return file
 
 
-def on_a_terminal(output: Text) -> str:
-    with redirect_stdout(Terminal()) as file:
-        console._console().print(output)
-    return file.getvalue()
+def test_a_terminal_gets_colour(terminal: io.StringIO) -> None:
+    console.show(RED)
+    assert terminal.getvalue() == "\x1b[31mwrong\x1b[0m\n"
 
 
-def test_a_terminal_gets_colour() -> None:
-    assert on_a_terminal(RED) == "\x1b[31mwrong\x1b[0m\n"
-
-
-@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("CI", "true"), ("TERM", "dumb")])
-def test_ci_and_no_color_get_plain_lines(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
-    monkeypatch.setenv(variable, value)
-    assert on_a_terminal(RED) == "wrong\n"
+@pytest.mark.parametrize("variable", ["NO_COLOR", "CI"])
+def test_no_color_and_ci_get_plain_lines(
+    terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    console.show(RED)
+    assert terminal.getvalue() == ""
+    assert capsys.readouterr().out == "wrong\n"
 
 
 def test_a_pipe_gets_plain_unwrapped_lines(capsys: pytest.CaptureFixture[str]) -> None:
     long = "a" * 500
-    console._console().print(Text(f"{long} [not markup]", style="red"))
+    console.show(Text(f"{long} [not markup]", style="red"))
     assert capsys.readouterr().out == f"{long} [not markup]\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pulumi.runtime.config import set_all_config
 
 import settings
-from settings import LocalDatabaseSettings, RdsSettings, Settings, SettingsError
+from settings import LocalDatabaseSettings, RdsSettings, Settings, SettingsError, files, words
 from tests.unit.conftest import STACKS, full_config, local_state
 
 SECRET = "5ecret-5entinel"
@@ -21,9 +21,9 @@ SECRET = "5ecret-5entinel"
 
 @pytest.fixture(scope="module", autouse=True)
 def _files_read_once() -> Iterator[None]:
-    """Each refusal looks into the two YAML files for its cure: reading them anew would take most of the time."""
+    """Each refusal looks into the two YAML files for its fix: reading them anew would take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_file_config", cache(settings._file_config))
+        patch.setattr(files, "_file_config", cache(files._file_config))
         yield
 
 
@@ -121,16 +121,14 @@ def mangled(draw: st.DrawFn, stack: str) -> dict[str, Any]:
 
 
 def check_words(error: SettingsError) -> None:
-    """A head with the count, then for each error its key, what is wrong, what is allowed, the command that mends it."""
+    """A head with the count, then per error its key, what is wrong, what is expected, the command that fixes it."""
     head, *lines = str(error).split("\n")
     count = re.fullmatch(r"stack \w+: (\d+) errors? in its config", head)
     assert count
     assert int(count[1]) * 2 == len(lines)
-    for said, cure in zip(lines[::2], lines[1::2], strict=True):
-        assert re.fullmatch(r"  (lightwave:\S.*|\.local/dev/state\.json: local.*): .+; allowed: .+", said)
-        assert re.fullmatch(
-            r"      mend it: (pulumi config (set|rm) |\$\{EDITOR:-vi\} Pulumi\.|make (up|down)).*", cure
-        )
+    for what, fix in zip(lines[::2], lines[1::2], strict=True):
+        assert re.fullmatch(r"  (lightwave:\S.*|\.local/dev/state\.json: local.*): .+; expected: .+", what)
+        assert re.fullmatch(r"      fix: (pulumi config (set|rm) |\$\{EDITOR:-vi\} Pulumi\.|make (up|down)).*", fix)
     assert str(error).isprintable() or str(error).replace("\n", "").isprintable()
     str(error).encode()
 
@@ -194,21 +192,21 @@ def test_junk_is_refused(config: dict[Any, Any]) -> None:
 @PATIENT
 def test_a_mangled_local_state_is_refused(state: Any) -> None:
     message = load_or_refuse("dev", full_config("dev"), state)
-    assert "mend it: make " in message
+    assert "fix: make " in message
     assert SECRET not in message
 
 
 @pytest.mark.parametrize("stack", STACKS)
 @given(data=st.data())
 @PATIENT
-def test_what_the_engine_hands_over_is_valid_or_refused(stack: str, data: st.DataObject) -> None:
-    def as_engine(value: Any) -> str:
+def test_what_pulumi_passes_is_valid_or_refused(stack: str, data: st.DataObject) -> None:
+    def as_pulumi(value: Any) -> str:
         try:
             return value if isinstance(value, str) else json.dumps(value)
         except (TypeError, ValueError):
             return str(type(value))
 
-    config = {str(key): as_engine(value) for key, value in data.draw(mangled(stack)).items()}
+    config = {str(key): as_pulumi(value) for key, value in data.draw(mangled(stack)).items()}
     set_all_config(config, [])
     try:
         with settings.offline():
@@ -252,7 +250,7 @@ def test_no_message_repeats_a_secret(data: st.DataObject) -> None:
 
 @given(data=st.data())
 @PATIENT
-def test_nothing_of_a_section_that_the_engine_calls_secret_is_repeated(data: st.DataObject) -> None:
+def test_nothing_of_a_section_that_pulumi_calls_secret_is_repeated(data: st.DataObject) -> None:
     config = full_config("prod")
     leaves = [path for path in _paths(config) if not isinstance(_at(config, path), dict | list)]
     leaves = [path for path in leaves if path[0] in {"lightwave:media", "lightwave:aws", "lightwave:kubernetes"}]
@@ -293,9 +291,9 @@ def _schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _schemas(one)
 
 
-def test_every_field_says_what_it_allows() -> None:
-    """A field that would only say "text" allows anything, or hides what it allows."""
+def test_every_field_has_words_for_what_it_accepts() -> None:
+    """A field whose words are only "text" accepts anything, or hides what it accepts."""
     free = {"Stack", "Name"}  # not the config's to give
-    found = [s for s in _schemas(settings._schema()) if s.get("type") != "null" and s.get("title") not in free]
+    found = [s for s in _schemas(words.schema_of_settings()) if s.get("type") != "null" and s.get("title") not in free]
     assert len(found) > 80
-    assert [schema for schema in found if settings._allowed(schema) == "text"] == []
+    assert [schema for schema in found if words.expected(schema) == "text"] == []

@@ -50,7 +50,7 @@ def test_on_a_developers_cluster_it_has_the_passwords_of_the_local_state(tmp_pat
     assert {len(state["secrets"][name]) for name in settings.VALKEY_SECRETS} == {40}
     assert state["secrets"]["VALKEY_PASSWORD"] != state["secrets"]["VALKEY_METRICS_PASSWORD"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "_placeholder_state", lambda _: state)
+        patch.setattr("settings.files.placeholder_state", lambda _: state)
         sections = {f"lightwave:{name}": value for name, value in (ON_KIND | {"valkey": VALKEY_IMAGES}).items()}
         recorded = record_stack("dev", overrides=sections)
     assert recorded.one(f"{CORE}Secret", "valkey-auth").inputs["stringData"].value["users.acl"] == users_acl(

@@ -23,7 +23,7 @@ DJANGO = product("django", schema="api", statementTimeoutMs=5000, idleInTransact
 def access(
     *products: Product, protect: bool = False, verifiers: Mapping[str, pulumi.Input[str]] | None = None
 ) -> Recording:
-    """The recording of the component alone."""
+    """The recording of only the component."""
     given = {p.login_role: f"SCRAM-SHA-256$of-{p.name}" for p in products} if verifiers is None else verifiers
     args = DatabaseAccessArgs(
         database="lightwave_platform",

@@ -285,7 +285,6 @@ def test_adoption_imports_and_changes_nothing() -> None:
         ({"admin": "postgres"}, "admin: postgres is easy to guess"),
         ({"admin": "admin"}, "admin: admin is easy to guess"),
         ({"secret_name": "database/admin"}, "secret_name: expected: lightwave/"),
-        ({"settings": rds(importId="old-one")}, "database.identifier old-one too"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:

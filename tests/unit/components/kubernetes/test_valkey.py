@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
 import pytest
 
 import settings
@@ -332,17 +331,3 @@ def test_the_pod_waits_for_what_it_mounts_and_the_service_for_the_pod(recorded: 
     needed = {"valkey-config", "valkey-auth", "valkey-account"}
     assert waits_for("kubernetes:apps/v1:StatefulSet", "valkey-statefulset") == needed
     assert waits_for(f"{CORE}Service", "valkey-service") == {"valkey-statefulset"}
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"settings": valkey(image=None)}, "are needed"),
-        ({"settings": valkey(exporterImage=None)}, "are needed"),
-        ({"user": "default"}, "default is one of Valkey's own users"),
-        ({"user": "metrics"}, "metrics is one of Valkey's own users"),
-    ],
-)
-def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:
-    with pytest.raises(pulumi.InputPropertyError, match=reason):
-        given(**changes)

@@ -33,7 +33,7 @@ GIVEN = LocalState.model_validate_json(
     "databasePort": 5432,
     "pgbouncerPort": 6432,
     "passwords": {"lightwave_admin": "given-admin", "payload_user": "given-payload", "django_user": "given-django"},
-    "scramVerifiers": {"payload_user": "given-verifier-payload", "django_user": "given-verifier-django"},
+    "scramVerifiers": {"payload_user": "SCRAM-SHA-256$given-payload", "django_user": "SCRAM-SHA-256$given-django"},
     "secrets": {"PAYLOAD_SECRET": "given-payload-secret", "DJANGO_SECRET_KEY": "given-django-key"}
 }"""
 )
@@ -135,7 +135,7 @@ def test_with_given_secrets_nothing_is_generated() -> None:
             "payload_user": "given-payload",
             "django_user": "given-django",
         },
-        "verifiers": {"payload_user": "given-verifier-payload", "django_user": "given-verifier-django"},
+        "verifiers": {"payload_user": "SCRAM-SHA-256$given-payload", "django_user": "SCRAM-SHA-256$given-django"},
         "application": {"PAYLOAD_SECRET": "given-payload-secret", "DJANGO_SECRET_KEY": "given-django-key"},
     }
 
@@ -162,10 +162,6 @@ def test_the_component_is_protected_and_its_secrets_can_rotate() -> None:
             "login_roles: two secrets have the same name: payload_user",
         ),
         ({"application_secrets": ["lightwave_admin"]}, "login_roles: two secrets have the same name: lightwave_admin"),
-        ({"rotations": {"payload": 1}}, "rotations: no such secret: payload; expected: lightwave_admin, payload_user"),
-        ({"given": GIVEN, "rotations": {"payload_user": 1}}, "rotations: given secrets cannot be rotated"),
-        ({"given": GIVEN, "login_roles": [*ROLES, "x_user"]}, "no passwords.x_user, scram_verifiers.x_user"),
-        ({"given": GIVEN, "application_secrets": ["OTHER"]}, "given: has no secrets.OTHER"),
     ],
 )
 def test_refused(changes: dict[str, Any], message: str) -> None:

@@ -107,20 +107,20 @@ def test_no_service_gets_anothers_secrets(dev: Settings) -> None:
 
 
 def test_tls_to_the_server_is_verified(dev: Settings) -> None:
-    bundle = "/etc/ssl/rds/global-bundle.pem"
-    payload = values(service_env(args(dev.products["payload"], direct_ca_path=bundle)))
+    ca_path = "/etc/ssl/rds/global-bundle.pem"
+    payload = values(service_env(args(dev.products["payload"], direct_ca_path=ca_path)))
     assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query)["sslmode"] == ["verify-full"]
     assert "sslmode" not in payload["DATABASE_URI"]
-    assert payload["NODE_EXTRA_CA_CERTS"] == bundle
-    django = values(service_env(args(dev.products["django"], direct_ca_path=bundle, pooled_ca_path=bundle)))
+    assert payload["NODE_EXTRA_CA_CERTS"] == ca_path
+    django = values(service_env(args(dev.products["django"], direct_ca_path=ca_path, pooled_ca_path=ca_path)))
     assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
         "sslmode": ["verify-full"],
-        "sslrootcert": [bundle],
+        "sslrootcert": [ca_path],
     }
-    assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [bundle]
-    assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", bundle)
-    direct_alone = values(service_env(args(dev.products["django"], direct_ca_path=bundle)))
-    assert direct_alone["DATABASE_SSLROOTCERT"] == bundle
+    assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [ca_path]
+    assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", ca_path)
+    direct_alone = values(service_env(args(dev.products["django"], direct_ca_path=ca_path)))
+    assert direct_alone["DATABASE_SSLROOTCERT"] == ca_path
     assert "DATABASE_SSLMODE" not in direct_alone
 
 

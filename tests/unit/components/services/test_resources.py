@@ -140,7 +140,6 @@ def test_outputs(payload: Recording) -> None:
         ({"product": PAYLOAD.model_copy(update={"namespace": None})}, "no namespace or no framework"),
         ({"product": Product(name="createos", schema="createos", namespace="shared")}, "no namespace or no framework"),
         ({"env": {}}, "without its contract"),
-        ({"product": DJANGO, "payload_namespace": "django-api"}, "resolves there already"),
     ],
 )
 def test_refused_arguments(changes: dict[str, Any], reason: str) -> None:

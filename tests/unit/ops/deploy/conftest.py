@@ -198,6 +198,7 @@ def bench(
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(settings, "ROOT", made.root)
+    monkeypatch.setattr(settings.files, "ROOT", made.root)
     monkeypatch.setenv("PATH", f"{made.bin}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("PULUMI_BACKEND_URL", BACKEND)

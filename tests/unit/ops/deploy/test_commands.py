@@ -178,7 +178,7 @@ def test_an_interrupted_deploy_waits_for_pulumi(bench: Bench, tmp_path: Path, nu
     )
     program = (
         "import pathlib, sys, settings\n"
-        f"settings.ROOT = pathlib.Path({str(bench.root)!r})\n"
+        f"settings.ROOT = settings.files.ROOT = pathlib.Path({str(bench.root)!r})\n"
         "from ops.__main__ import main\n"
         "sys.exit(main(['deploy', '--stack', 'prod']))"
     )

@@ -1,0 +1,50 @@
+"""Names that the platform's parts share and that other repositories rely on. They are the same in every stack."""
+
+PROJECT = "lightwave"
+DATABASE = "lightwave_platform"
+ADMIN = "lightwave_admin"
+BUCKET = "lightwave-media"
+HOST = "127.0.0.1"
+"""Where a local stack's servers listen, and nowhere else."""
+STATS_USER = "pgbouncer_stats"
+"""May run SHOW on PgBouncer's admin console and nothing else; the metrics exporter logs in with it."""
+VALKEY_METRICS_USER = "metrics"
+"""May read Valkey's statistics and nothing else; the metrics exporter logs in with it."""
+
+RDS_CA_URL = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
+"""CA certificates of RDS in every region, as AWS publishes them."""
+
+KNOWN_AT_DEPLOY = "<known at deploy>"
+"""Stands for an account fact in the offline plan; a deploy refuses it."""
+
+APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
+"""The generated secret of each framework's service, by framework."""
+VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)
+VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
+VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
+"""The generated passwords of Valkey's users: the services' and the metrics exporter's."""
+
+RESERVED_SCHEMAS = ("public", "information_schema", "extensions")
+RESERVED_PRODUCTS = ("lightwave", "pgbouncer", "postgres", "rdsadmin", "template0", "template1")
+"""The platform's own roles begin with the first two; the others are roles or databases that servers bring along."""
+RESERVED_PREFIXES = ("pg_", "rds_")
+"""PostgreSQL refuses roles and schemas that begin with the first; the roles of RDS itself begin with the second."""
+VALKEY_USERS = ("default", VALKEY_METRICS_USER)
+"""Users that every Valkey has: the product that uses it logs in under its own name, which cannot be one of these."""
+
+FACTS = (
+    ("aws", "accountId"),
+    ("aws", "region"),
+    ("media", "accountId"),
+    ("media", "zoneId"),
+    ("pgbouncer", "image"),
+    ("pgbouncer", "exporterImage"),
+    ("valkey", "image"),
+    ("valkey", "exporterImage"),
+)
+"""Facts about an account or a registry: the repository does not know them, so a deploy must be given them."""
+
+
+def admin_secret(stack: str) -> str:
+    """Name of the secret in AWS Secrets Manager that holds the login of `ADMIN`."""
+    return f"{PROJECT}/{stack}/database/admin"
