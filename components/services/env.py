@@ -95,6 +95,7 @@ def env_names(product: Product) -> list[str]:
         application_secret="",
         store=ObjectStore(endpoint="", account_id="", access_key_id="", secret_access_key="", bucket=""),
         payload_api_url="",
+        cdn_base_url=".",
     )
     return [entry.name for entry in service_env(args)]
 

@@ -264,7 +264,3 @@ def _cause(message: str) -> str:
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]
     return " ".join(lines)
-
-
-ROLE = "postgresql:index/role:Role"
-SCHEMA = "postgresql:index/schema:Schema"

@@ -46,7 +46,7 @@ class Home:
         os.chown(self._directory, -1, self.user.pw_gid)
         self._directory.chmod(0o710)
         if not self.path.exists():
-            self._link.unlink(missing_ok=True)  # to data that somebody removed
+            self._link.unlink(missing_ok=True)  # to data that were removed
             self._link.mkdir(mode=0o700)
         if not self._reachable():
             # A checkout under /root, for example. The data go elsewhere, and only the link stays here.

@@ -300,7 +300,7 @@ def record_program(stack: str, *, overrides: Mapping[str, Any] | None = None) ->
     loaded: list[Settings] = []
 
     def program() -> None:
-        loaded.append(runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__main__")["settings"])
+        loaded.append(runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__recorded__")["settings"])
 
     config = {**settings.stack_config(stack), **(overrides or {})}
     recording = record(program, stack=stack, config=config)

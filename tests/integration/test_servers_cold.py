@@ -87,9 +87,9 @@ def test_a_stopped_checkout_keeps_its_ports(folders: list[Path], monkeypatch: py
     servers.start(local_state.prepare("dev", first), first, kind="native")
     # Removed, it keeps none.
     servers.stop(first, wipe=True)
-    told = local_state.prepare("dev", third)
-    assert told.local is not None
-    assert told.local.database_port == chosen[0]
+    dev = local_state.prepare("dev", third)
+    assert dev.local is not None
+    assert dev.local.database_port == chosen[0]
 
 
 # --- a folder that was removed under its servers ----------------------------------------------------------------------
