@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from settings import values
-from settings.names import BUCKET, DEFAULT_IDLE_IN_TRANSACTION_MS, IDLE_IN_TRANSACTION_MS
+from settings.names import BUCKET, DEFAULT_IDLE_IN_TRANSACTION_MS, IDLE_IN_TRANSACTION_MS, PRODUCT_EXTENSIONS_SCHEMA
 
 
 class Section(BaseModel):
@@ -34,6 +34,30 @@ class PoolSettings(Section):
     """Additional connections when clients wait (PgBouncer's reserve_pool)."""
 
 
+Extension = Literal[
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dict_int",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+]
+
+
 def _idle_in_transaction(product: dict[str, Any]) -> int:
     return IDLE_IN_TRANSACTION_MS.get(product.get("framework") or "", DEFAULT_IDLE_IN_TRANSACTION_MS)
 
@@ -51,6 +75,9 @@ class Product(Section):
     readers: tuple[values.SqlName, ...] = ()
     """Products whose login role may read the schema. A reader of `payload` reads its `users` too, with password hashes
     and reset tokens."""
+    extensions: tuple[Extension, ...] = ()
+    """PostgreSQL extensions that its queries use. The admin creates them in the schema `product_extensions`, which is
+    on the login role's search_path. Only those that RDS and PostgreSQL 15 trust: the admin may create no others."""
     pool: PoolSettings = PoolSettings()
     connection_limit: Annotated[int, Field(ge=1, le=1000)] = 40
     """CONNECTION LIMIT of the login role: pooled and direct connections together."""
@@ -64,6 +91,11 @@ class Product(Section):
     """The service's key in the `.env.services.json` contract; goes with `framework`."""
     namespace: values.DnsLabel | None = None
     """The Kubernetes namespace that its service runs in, if it has one."""
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """The schemas in which its login role finds names without a schema."""
+        return (self.schema_name, "public", *((PRODUCT_EXTENSIONS_SCHEMA,) if self.extensions else ()))
 
     @property
     def login_role(self) -> str:

@@ -34,7 +34,10 @@ VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
 VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
 """The generated passwords of Valkey's users: the services' and the metrics exporter's."""
 
-RESERVED_SCHEMAS = ("public", "information_schema", "extensions")
+PRODUCT_EXTENSIONS_SCHEMA = "product_extensions"
+"""Schema of the extensions that products ask for. It is on their search_path, and only the admin changes it."""
+
+RESERVED_SCHEMAS = ("public", "information_schema", "extensions", PRODUCT_EXTENSIONS_SCHEMA)
 RESERVED_PRODUCTS = ("lightwave", "pgbouncer", "postgres", "rdsadmin", "template0", "template1")
 """The platform's own roles begin with the first two; the others are roles or databases that servers bring along."""
 RESERVED_PREFIXES = ("pg_", "rds_")

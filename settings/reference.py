@@ -11,9 +11,8 @@ FILE = "docs/configuration.md"
 _HEAD = """\
 # Configuration
 
-Every key of the stack config, `lightwave:<key>`. The page is generated: change the docstrings in
-[`settings/models.py`](../settings/models.py) or [`settings/settings.py`](../settings/settings.py), then run
-`.venv/bin/python -m settings.reference`.
+Every key of the stack config, `lightwave:<key>`. `.venv/bin/python -m settings.reference` generates this page from the
+models in [`settings/models.py`](../settings/models.py) and [`settings/settings.py`](../settings/settings.py).
 
 [`Pulumi.yaml`](../Pulumi.yaml) holds what all stacks share. A section in `Pulumi.<stack>.yaml` replaces that one whole.
 `pulumi config set --stack prod --path lightwave:aws.region VALUE` sets one value; a secret takes `--secret` as well. A

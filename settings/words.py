@@ -19,10 +19,10 @@ def form_mistakes(section: str, error: ValidationError, *, secret: bool) -> Iter
     """The errors in one section; `secret` keeps every value of it out of the messages."""
     for detail in error.errors(include_url=False):
         loc, kind, value = (section, *detail["loc"]), detail["type"], detail["input"]
-        if kind == "default_factory_not_called":  # follows from another error of the same entry
-            continue
         if kind == "extra_forbidden":
             yield unknown_key(loc)
+            continue
+        if kind == "default_factory_not_called":  # because of another field, which is reported itself
             continue
         if kind.startswith("union_tag"):
             tag = detail["ctx"]["discriminator"].strip("'")
