@@ -41,6 +41,15 @@ else
   echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will be skipped"
 fi
 
+# The store of local stacks (versitygw), and the example services that the clients' tests run.
+.venv/bin/python -c 'from ops.dev import packages; packages.versitygw(print)'
+if command -v npm >/dev/null; then
+  nice .venv/bin/python -m tests.clients.builds >/dev/null ||
+    echo "servers: the example services cannot be built; their tests will fail"
+else
+  echo "servers: npm is missing; the tests of the example services will be skipped"
+fi
+
 if command -v pulumi >/dev/null; then
   .venv/bin/python - <<'EOF' || echo "servers: not every provider of Pulumi can be installed; its tests will be skipped"
 from ops.deploy import install
