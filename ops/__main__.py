@@ -44,7 +44,14 @@ stack_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON, for a program to read")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands in the order in which they stand here, not in the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """The operator's commands around the Pulumi program; `make` has a short form of each."""
 
@@ -75,7 +82,7 @@ def golden_command() -> None:
 @click.option("--base", default="origin/main", show_default=True, help="the git ref to compare with")
 @json_option
 def diff_command(base: str, as_json: bool) -> None:
-    """Show what changes in the golden plans against a git ref, for a reviewer."""
+    """Show what changes in the golden plans against a git ref."""
     from ops.plan import review
 
     stacks = GOLDEN_STACKS[::-1]
@@ -94,7 +101,7 @@ def policy_command(stack: str) -> int:
 @commands.command("up")
 @stack_option
 def up_command(stack: str) -> int:
-    """Bring a local stack up: servers, schemas, roles, grants, proof, env files."""
+    """Bring a local stack up, from servers to env files."""
     from ops import up
 
     return up.up(stack)
@@ -131,7 +138,7 @@ def deploy_command(stack: str) -> int:
 @commands.command("drift")
 @stack_option
 def drift_command(stack: str) -> int:
-    """Find what was changed by hand: refresh, expect no changes, verify."""
+    """Find what was changed by hand in cloud and database."""
     from ops.deploy import commands
 
     return commands.drift(stack)
@@ -171,7 +178,10 @@ def tunnel_command(stack: str, target: str) -> int:
 @commands.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    """Print a shell's completion of `ops`: eval "$(.venv/bin/python -m ops completion bash)"."""
+    """Print the completion of `ops` for a shell.
+
+    In bash or zsh: eval "$(.venv/bin/python -m ops completion bash)". It makes `ops` a command of its own.
+    """
     from click.shell_completion import get_completion_class
 
     launcher = ROOT / ".local" / "bin" / "ops"
@@ -189,8 +199,9 @@ def print_error(error: "OperatorError") -> "ExitCode":
     """Prints what is wrong and how to fix it: the only place that does. Returns the exit status for it."""
     from ops.errors import ExitCode, FailedError
 
-    bullet = "- " if len(error.problems) > 1 else ""
-    click.echo("\n".join(f"{bullet}{problem}" for problem in error.problems), err=True)
+    bullet = "- " if error.title or len(error.problems) > 1 else ""
+    lines = [error.title] if error.title else []
+    click.echo("\n".join([*lines, *(f"{bullet}{problem}" for problem in error.problems)]), err=True)
     return ExitCode.FAILED if isinstance(error, FailedError) else ExitCode.REFUSED
 
 

@@ -5,7 +5,7 @@ Pulumi draws its own progress, and errors are printed by `ops.__main__` alone.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
@@ -59,19 +59,33 @@ def mark(ok: bool, *, skipped: bool = False) -> Text:
 
 
 @contextmanager
-def waiting(message: str) -> Iterator[None]:
-    """Shows a spinner with the seconds so far for as long as the block takes; without a terminal, one line before it.
+def steps() -> Iterator[Callable[[str], None]]:
+    """Yields a function to call with a message before each slow step.
 
-    The block prints through `console` or `say`, not to the terminal behind the spinner's back.
+    A spinner with the seconds so far shows the step until the next one begins or the block ends; without a terminal
+    the message is printed. Inside the block, print through `console` or `say`.
     """
     if not is_terminal():
-        say(message)
-        yield
+        yield say
         return
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), _Seconds(), console=console) as progress:
-        task = progress.add_task(message, total=1)
+
+        def step(message: str) -> None:
+            for task in progress.task_ids:
+                progress.update(task, completed=1)
+            progress.add_task(message, total=1)
+
+        yield step
+        for task in progress.task_ids:
+            progress.update(task, completed=1)
+
+
+@contextmanager
+def waiting(message: str) -> Iterator[None]:
+    """One slow step, as long as the block takes."""
+    with steps() as step:
+        step(message)
         yield
-        progress.update(task, completed=1)
 
 
 class _Seconds(ProgressColumn):

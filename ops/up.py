@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from ops.console import say
+from ops.console import say, steps
 from ops.deploy import checks, file_backend, install
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.dev import admin, recovery, servers, state
@@ -71,7 +71,8 @@ def _up(name: str) -> ExitCode:
     say(*servers.end_orphans(folder))
     settings = state.prepare(name)
     stack = LocalStack.of(settings, folder)
-    running = servers.start(settings, report=say)
+    with steps() as step:
+        running = servers.start(settings, report=step)
     say(*running.actions, *running.notes)
 
     with closing(admin.connect(stack.state)) as connection:
@@ -79,7 +80,8 @@ def _up(name: str) -> ExitCode:
     if changes:
         # Its server sessions began with the settings that their roles had before.
         servers.stop_pooler(folder)
-        servers.start(settings, report=say)
+        with steps() as step:
+            servers.start(settings, report=step)
 
     direct = Endpoint(host=HOST, port=stack.state.database_port)
     pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)

@@ -106,7 +106,13 @@ COMPUTED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     tokens.RANDOM_PASSWORD: lambda _: {"result": secret(KNOWN), "bcryptHash": secret(KNOWN)},
     tokens.RANDOM_BYTES: lambda _: {"base64": secret("a25vd24gYXQgZGVwbG95"), "hex": secret(KNOWN)},
     tokens.ACCOUNT_TOKEN: lambda _: {"value": secret(KNOWN)},
-    tokens.RDS_INSTANCE: lambda _: {"address": KNOWN, "endpoint": KNOWN, "port": 5432, "arn": KNOWN},
+    tokens.RDS_INSTANCE: lambda _: {
+        "address": KNOWN,
+        "endpoint": KNOWN,
+        "port": 5432,
+        "arn": KNOWN,
+        "resourceId": KNOWN,
+    },
 }
 """The computed outputs that the program reads, by type. Every other output reads as None."""
 
@@ -300,7 +306,7 @@ def record_program(stack: str, *, overrides: Mapping[str, Any] | None = None) ->
     loaded: list[Settings] = []
 
     def program() -> None:
-        loaded.append(runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__main__")["settings"])
+        loaded.append(runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__recorded__")["settings"])
 
     config = {**settings.stack_config(stack), **(overrides or {})}
     recording = record(program, stack=stack, config=config)

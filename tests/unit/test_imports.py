@@ -1,4 +1,4 @@
-"""Imports point one way: settings <- components <- stack <- __main__, and policies <- ops."""
+"""Imports point one way: settings <- components <- stack <- __main__, and within ops from the command line down."""
 
 import ast
 from collections.abc import Iterator
@@ -13,15 +13,7 @@ MAY_IMPORT = {
     "components": {"settings", "components"},
     "stack": {"settings", "components", "stack"},
     "__main__.py": {"settings", "components", "stack"},
-    # The Pulumi CLI loads the pack by itself.
-    "policies": {"policies"},
-    "bootstrap": {"policies", "bootstrap"},
 }
-OPS_MAY_IMPORT = {
-    "plan": {"process", "verify", "plan"},
-    "verify": {"console", "errors", "verify"},
-}
-"""The floors of ops below deploy, dev and up; `plan` reads the access matrix of `verify`."""
 
 
 def imported(path: str) -> Iterator[str]:
@@ -34,22 +26,13 @@ def imported(path: str) -> Iterator[str]:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: relative import"
                 yield str(node.module)
+                yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 @pytest.mark.parametrize("path", MAY_IMPORT)
 def test_imports_point_one_way(path: str) -> None:
     found = {name.partition(".")[0] for name in imported(path)} & OURS
     assert found <= MAY_IMPORT[path]
-
-
-@pytest.mark.parametrize("folder", OPS_MAY_IMPORT)
-def test_the_lower_floors_of_ops_import_no_upper_one(folder: str) -> None:
-    # `from ops import process` names the package alone: the names after it are what is imported.
-    tree = [ast.parse(file.read_text()) for file in (settings.ROOT / "ops" / folder).rglob("*.py")]
-    nodes = [node for file in tree for node in ast.walk(file) if isinstance(node, ast.ImportFrom)]
-    found = {name.name for node in nodes if node.module == "ops" for name in node.names}
-    found |= {node.module.split(".")[1] for node in nodes if str(node.module).startswith("ops.") and node.module}
-    assert found <= OPS_MAY_IMPORT[folder]
 
 
 def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
@@ -62,3 +45,29 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
     while ready := [folder for folder, needed in needs.items() if not needed]:
         needs = {folder: needed - set(ready) for folder, needed in needs.items() if folder not in ready}
     assert needs == {}
+
+
+OPS = ("errors", "console", "process", "aws"), ("verify",), ("plan",), ("deploy",), ("dev",), ("up",), ("__main__",)
+"""The modules and folders of ops, by layer; a layer may import those before it."""
+
+
+def test_imports_within_ops_point_one_way() -> None:
+    below: set[str] = set()
+    for layer in OPS:
+        below |= set(layer)
+        for name in layer:
+            path = f"ops/{name}" if (settings.ROOT / "ops" / name).is_dir() else f"ops/{name}.py"
+            needed = {part for module in imported(path) if (part := module.removeprefix("ops.")) != module}
+            assert {part.partition(".")[0] for part in needed} <= below, name
+    assert below == {path.stem for path in (settings.ROOT / "ops").iterdir()} - {"__init__", "__pycache__"}
+
+
+SETTINGS = ("names", "problems", "values", "models", "settings", "words", "rules", "files", "report", "reference")
+"""The modules of the settings, by layer; a module may import those before it."""
+
+
+def test_imports_within_the_settings_point_one_way() -> None:
+    for position, name in enumerate(SETTINGS):
+        needed = {module.split(".")[1] for module in imported(f"settings/{name}.py") if module.startswith("settings.")}
+        assert needed <= set(SETTINGS[:position]), name
+    assert set(SETTINGS) == {path.stem for path in (settings.ROOT / "settings").glob("*.py")} - {"__init__"}
