@@ -188,10 +188,10 @@ RESOURCES: Mapping[str, Needs] = {
 """By type of what the platform declares."""
 
 DATA_SOURCES: Mapping[str, Needs] = {
-    "aws:eks/getCluster:getCluster": Needs("eks/cluster_data_source.go", read=("eks:DescribeCluster",)),
-    "aws:ec2/getSubnets:getSubnets": Needs("ec2/vpc_subnets_data_source.go", read=("ec2:DescribeSubnets",)),
+    tokens.GET_CLUSTER: Needs("eks/cluster_data_source.go", read=("eks:DescribeCluster",)),
+    tokens.GET_SUBNETS: Needs("ec2/vpc_subnets_data_source.go", read=("ec2:DescribeSubnets",)),
     # It reads three attributes and the main route table, whatever the program uses of the answer.
-    "aws:ec2/getVpc:getVpc": Needs(
+    tokens.GET_VPC: Needs(
         "ec2/vpc_data_source.go",
         read=("ec2:DescribeRouteTables", "ec2:DescribeVpcAttribute", "ec2:DescribeVpcs"),
     ),
