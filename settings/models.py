@@ -34,30 +34,6 @@ class PoolSettings(Section):
     """Additional connections when clients wait (PgBouncer's reserve_pool)."""
 
 
-Extension = Literal[
-    "btree_gin",
-    "btree_gist",
-    "citext",
-    "cube",
-    "dict_int",
-    "fuzzystrmatch",
-    "hstore",
-    "intarray",
-    "isn",
-    "lo",
-    "ltree",
-    "pg_trgm",
-    "pgcrypto",
-    "seg",
-    "tablefunc",
-    "tcn",
-    "tsm_system_rows",
-    "tsm_system_time",
-    "unaccent",
-    "uuid-ossp",
-]
-
-
 def _idle_in_transaction(product: dict[str, Any]) -> int:
     return IDLE_IN_TRANSACTION_MS.get(product.get("framework") or "", DEFAULT_IDLE_IN_TRANSACTION_MS)
 
@@ -75,7 +51,7 @@ class Product(Section):
     readers: tuple[values.SqlName, ...] = ()
     """Products whose login role may read the schema. A reader of `payload` reads its `users` too, with password hashes
     and reset tokens."""
-    extensions: tuple[Extension, ...] = ()
+    extensions: tuple[values.Extension, ...] = ()
     """PostgreSQL extensions that its queries use. The admin creates them in the schema `product_extensions`, which is
     on the login role's search_path. Only those that RDS and PostgreSQL 15 trust: the admin may create no others."""
     pool: PoolSettings = PoolSettings()

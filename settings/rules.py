@@ -23,7 +23,7 @@ from settings.models import (
     ValkeySettings,
 )
 from settings.problems import Mistake, listed, shown
-from settings.values import DAYS
+from settings.values import minutes_of_week
 
 Products = Mapping[str, Product]
 Declared = Collection[str]
@@ -45,9 +45,6 @@ def mistakes(sections: Mapping[str, Any]) -> Mistakes:
             yield from rule(**read)
 
 
-# --- the product table ------------------------------------------------------------------------------------------------
-
-
 @_rule
 def _names(products: Products) -> Mistakes:
     if not products:
@@ -67,7 +64,6 @@ def _schemas(products: Products) -> Mistakes:
         owner = owners.setdefault(schema, name)
         if owner != name:
             yield Mistake(("products", name, "schema"), f"is {shown(owner)}'s schema", "one of its own")
-        # A product's name that has a reserved prefix is reported as such.
         elif schema in names.RESERVED_SCHEMAS or (schema != name and schema.startswith(names.RESERVED_PREFIXES)):
             yield Mistake(("products", name, "schema"), f"{shown(schema)} is reserved", "a name of its own")
 
@@ -100,9 +96,6 @@ def _services(products: Products) -> Mistakes:
             user = users.setdefault((key, value), name) if value else name
             if user != name:
                 yield Mistake(("products", name, key), f"is {shown(user)}'s", "one of its own")
-
-
-# --- the database -----------------------------------------------------------------------------------------------------
 
 
 @_rule
@@ -138,7 +131,7 @@ def _rds(rds: RdsSettings) -> Mistakes:
         what = f"is not database.identifier: the adopted instance would be renamed to {rds.identifier}"
         expected = f"{rds.identifier}, or database.identifier {rds.import_id} too"
         yield Mistake(("database", "importId"), what, expected)
-    backup, maintenance = _minutes(rds.backup_window), _minutes(rds.maintenance_window)
+    backup, maintenance = minutes_of_week(rds.backup_window), minutes_of_week(rds.maintenance_window)
     for key, minutes, least in (("backupWindow", backup, 7 * 30), ("maintenanceWindow", maintenance, 30)):
         if len(minutes) < least:
             yield Mistake(("database", key), "is too short", "30 minutes or more")
@@ -147,26 +140,10 @@ def _rds(rds: RdsSettings) -> Mistakes:
         yield Mistake(("database", "backupWindow"), "overlaps the maintenance window", expected)
 
 
-def _minutes(window: str) -> set[int]:
-    """The minutes of the week that a window covers; a daily one covers them on every day."""
-    begins, ends = (_minute(edge) for edge in window.split("-"))
-    weekly = window.startswith(DAYS)
-    covered = range((ends - begins) % (10080 if weekly else 1440))
-    return {(begins + at + 1440 * day) % 10080 for at in covered for day in range(1 if weekly else 7)}
-
-
-def _minute(edge: str) -> int:
-    *day, hour, minute = edge.split(":")
-    return (DAYS.index(day[0]) if day else 0) * 1440 + int(hour) * 60 + int(minute)
-
-
 @_rule
 def _subnets(aws: AwsSettings) -> Mistakes:
     if len(set(aws.private_subnet_ids)) == 1:
         yield Mistake(("aws", "privateSubnetIds"), "is one subnet", "two or more, in different zones", "edit")
-
-
-# --- media ------------------------------------------------------------------------------------------------------------
 
 
 @_rule
@@ -183,9 +160,6 @@ def _media(server: str, media: MediaSettings) -> Mistakes:
         yield Mistake(("media", "bucket"), "is production's", f"another name, such as {names.BUCKET}-dev")
     if server == "local" and media.zone_singletons:
         yield Mistake(("media", "zoneSingletons"), "is on", "false: production's stack owns the zone's rules")
-
-
-# --- the cluster ------------------------------------------------------------------------------------------------------
 
 
 @_rule
@@ -286,20 +260,17 @@ def _no_cluster(*key: str) -> Mistake:
     return Mistake(key, "has no cluster to run in", "nothing, or kubernetes as well", "remove")
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
-
-
-def _logins(products: Products) -> list[str]:
-    return [names.STATS_USER, *(product.login_role for product in products.values())]
-
-
-def _application_secrets(products: Products) -> list[str]:
-    return [names.APPLICATION_SECRETS[product.framework] for product in products.values() if product.framework]
+def _secrets(products: Products) -> tuple[list[str], list[str]]:
+    """Names of the login roles and of the services' secrets."""
+    frameworks = (product.framework for product in products.values())
+    logins = [names.STATS_USER, *(product.login_role for product in products.values())]
+    return logins, [names.APPLICATION_SECRETS[framework] for framework in frameworks if framework]
 
 
 @_rule
 def _rotations(server: str, declared: Declared, products: Products, rotations: Mapping[str, int]) -> Mistakes:
-    secrets = [names.ADMIN, *_logins(products), *_application_secrets(products)]
+    logins, of_services = _secrets(products)
+    secrets = [names.ADMIN, *logins, *of_services]
     secrets += names.VALKEY_SECRETS if "valkey" in declared else ()
     for name in rotations:
         if server == "local":
@@ -311,10 +282,11 @@ def _rotations(server: str, declared: Declared, products: Products, rotations: M
 
 @_rule
 def _local_state(local: LocalState, products: Products) -> Mistakes:
+    logins, of_services = _secrets(products)
     needed = {
-        "passwords": (local.passwords, [names.ADMIN, *_logins(products)]),
-        "scramVerifiers": (local.scram_verifiers, _logins(products)),
-        "secrets": (local.secrets, [*names.VALKEY_SECRETS, *_application_secrets(products)]),
+        "passwords": (local.passwords, [names.ADMIN, *logins]),
+        "scramVerifiers": (local.scram_verifiers, logins),
+        "secrets": (local.secrets, [*names.VALKEY_SECRETS, *of_services]),
     }
     for part, (values, keys) in needed.items():
         for key in keys:

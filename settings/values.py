@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, SecretStr, WithJsonSchema
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -75,6 +75,7 @@ def _cidr(value: str) -> str:
 
 OLDEST_PGBOUNCER = (1, 25, 2)
 """Older ones can be crashed by an unauthenticated SCRAM message."""
+_OLDEST = ".".join(map(str, OLDEST_PGBOUNCER))
 
 
 def pgbouncer_version(image: str) -> tuple[int, int, int]:
@@ -105,9 +106,9 @@ def _scram_verifier(value: SecretStr) -> SecretStr:
 
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = r"([01]\d|2[0-3]):[0-5]\d"
-_DAY = f"({'|'.join(DAYS)})"
+_DAY = f"({'|'.join(_DAYS)})"
 
 SqlName = Annotated[
     str,
@@ -138,11 +139,7 @@ PgBouncerImage = Annotated[
     ImageDigest,
     AfterValidator(_recent_pgbouncer),
     WithJsonSchema(
-        {
-            "type": "string",
-            "expected": "an image by tag and digest, its tag PgBouncer's version, 1.25.2 or newer: "
-            "name:v1.25.2-p0@sha256:<64 hex digits>",
-        }
+        {"type": "string", "expected": f"an image by tag and digest, its tag a PgBouncer version of {_OLDEST} or newer"}
     ),
 ]
 HostName = Annotated[str, _Form(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an IP address")]
@@ -171,3 +168,38 @@ ScramVerifier = Annotated[
         {"type": "string", "writeOnly": True, "expected": "a SCRAM-SHA-256 verifier of the role's password"}
     ),
 ]
+Extension = Literal[
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dict_int",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+]
+
+
+def minutes_of_week(window: str) -> set[int]:
+    """The minutes of the week that a window covers; a daily one covers them on every day."""
+    begins, ends = (_minute(edge) for edge in window.split("-"))
+    weekly = window.startswith(_DAYS)
+    covered = range((ends - begins) % (10080 if weekly else 1440))
+    return {(begins + at + 1440 * day) % 10080 for at in covered for day in range(1 if weekly else 7)}
+
+
+def _minute(edge: str) -> int:
+    *day, hour, minute = edge.split(":")
+    return (_DAYS.index(day[0]) if day else 0) * 1440 + int(hour) * 60 + int(minute)

@@ -13,7 +13,7 @@ _PRODUCT_KEYS = (
     "schema, service, statementTimeoutMs"
 )
 _IMAGE = f"edoburu/pgbouncer:{{}}@sha256:{'c' * 64}"
-_PGBOUNCER = "expected: an image by tag and digest, its tag PgBouncer's version, 1.25.2 or newer: name:v1.25.2"
+_PGBOUNCER = "expected: an image by tag and digest, its tag a PgBouncer version of 1.25.2 or newer"
 
 REFUSED: list[tuple[str, str, Any, str]] = [
     # unknown keys
