@@ -60,11 +60,13 @@ class Project:
         self,
         *command: str | Path,
         kill_when: Callable[[str], bool] = lambda _: False,
+        interrupt_when: Callable[[str], bool] = lambda _: False,
         environment: Mapping[str, str] | None = None,
     ) -> Ended:
         """Runs a command in the copy, in a session of its own.
 
-        The whole session is killed (SIGKILL) when `kill_when` says so of the output so far, or when time is up.
+        The whole session is killed (SIGKILL) when `kill_when` says so of the output so far, or when time is up. The
+        command's process group is interrupted, as by Ctrl-C, the first time that `interrupt_when` says so.
         """
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PULUMI") and k != install.SWITCH}
         ours = {"PULUMI_HOME": str(self.home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
@@ -77,14 +79,19 @@ class Project:
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            # A background process of a script ignores it, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (nothing else is done)
         )
         assert process.stdout is not None
         too_late = threading.Timer(SECONDS, _kill_session, [process.pid])
         too_late.start()
-        output = ""
+        output, interrupted = "", False
         try:
             for line in process.stdout:
                 output += line
+                if not interrupted and interrupt_when(output):
+                    interrupted = True
+                    os.killpg(process.pid, signal.SIGINT)
                 if kill_when(output):
                     break
             else:
