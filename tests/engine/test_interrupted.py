@@ -135,7 +135,7 @@ def test_what_was_made_and_not_recorded_is_dropped_where_it_holds_nothing() -> N
         pending = Pending("creating", "urn:gone", "postgresql:index/role:Role", {"name": "mine"})
         assert drop_unrecorded(admin, recording, [pending], recorded) == ["role mine"]
 
-        # The SQL does not build on what is there, whoever made it.
+        # The SQL does not build on what is there, no matter what made it.
         with pytest.raises(sql.NotEmptyError, match='schema "payload" already exists'):
             sql.apply(
                 admin, recording, {role: v.get_secret_value() for role, v in platform.state.scram_verifiers.items()}

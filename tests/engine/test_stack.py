@@ -66,7 +66,7 @@ def test_up_where_there_is_no_pulumi(tmp_path: Path) -> None:
         assert "Stack dev is up: no changes." in again.output
         assert {path: path.read_bytes() for path in env_files} == env_files
 
-        # What the SQL can not do is refused, and nothing of it is done.
+        # What the SQL cannot do is refused, and nothing of it is done.
         project.read_by_django(on=True)
         refused = project.make_up(environment=without)
         assert refused.status == 2, refused.output

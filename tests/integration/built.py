@@ -27,8 +27,8 @@ def built_platform(
             admin.execute(before.encode())
             sql.apply(admin, recording, {r: v.get_secret_value() for r, v in platform.state.scram_verifiers.items()})
         config = {**settings.stack_config("dev"), **(overrides or {})}
-        told = settings.load("dev", config, local=local_state.read(platform.directory))
-        yield replace(platform, settings=told)
+        loaded = settings.load("dev", config, local=local_state.read(platform.directory))
+        yield replace(platform, settings=loaded)
 
 
 def direct(platform: Platform) -> Endpoint:

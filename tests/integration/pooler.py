@@ -36,9 +36,9 @@ def declared_ini(stack: str, **sections: Mapping[str, Any]) -> PgBouncerIni:
     with patch("components.pgbouncer.deployment.PgBouncerIni", keep):
         recording = record_stack(stack, overrides=overrides)
     with settings.offline():
-        told = settings.load(stack, config | overrides)
+        loaded = settings.load(stack, config | overrides)
     (ini,) = made
-    assert ini.render() == manifests.pgbouncer_ini(recording, told)
+    assert ini.render() == manifests.pgbouncer_ini(recording, loaded)
     return ini
 
 
