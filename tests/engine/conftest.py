@@ -34,7 +34,7 @@ SECONDS = 120
 _PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
 """The seed's appendix."""
 
-_FILES = ("*.py", "Pulumi*.yaml", "components", "settings", "ops", "policies", "local")
+_FILES = ("*.py", "Pulumi*.yaml", "components", "settings", "stack", "ops", "policies", "local")
 
 
 @dataclass(frozen=True, slots=True)
