@@ -1,4 +1,4 @@
-# The commands of this project; the README explains them and CI runs the same ones.
+# The short form of the commands; `python -m ops --help` has every option, and CI runs the same ones.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -9,17 +9,27 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 OPS := $(PYTHON) -m ops
 export PULUMI_SKIP_UPDATE_CHECK := true
+# Pulumi's Python language host runs `uv`.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help drift up down plan golden diff policy preview deploy verify env tunnel test test-unit servers check format lock
+.PHONY: help up down env verify plan golden diff policy preview deploy drift tunnel test test-unit servers check format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.installed: requirements-dev.txt
-	@command -v python3 >/dev/null || { echo "Python 3.11 or newer is needed; install python3 and python3-venv"; exit 1; }
-	python3 -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --require-hashes -r requirements-dev.txt
+# Python 3.11 where the machine has it (.python-version), else a newer one.
+SYSTEM_PYTHON := $(shell command -v python3.11 || uv python find --no-project '>=3.11' 2>/dev/null || command -v python3)
+# The uv that the lock names, as a requirement with its hashes.
+LOCKED_UV := import tomllib; uv = next(p for p in tomllib.load(open("uv.lock", "rb"))["package"] if p["name"] == "uv"); \
+  print("uv==" + uv["version"], *("--hash=" + wheel["hash"] for wheel in uv["wheels"]))
+
+$(VENV)/.installed: pyproject.toml uv.lock
+	@$(or $(SYSTEM_PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: install python3 and python3-venv"; exit 1; }
+	@if command -v uv >/dev/null; then [ -x $(PYTHON) ] || uv venv --quiet --python $(SYSTEM_PYTHON) $(VENV); \
+	else $(SYSTEM_PYTHON) -m venv $(VENV) && $(PYTHON) -c '$(LOCKED_UV)' | \
+	  $(PYTHON) -m pip install --quiet --require-hashes -r /dev/stdin; fi
+	uv sync --quiet --locked --inexact --python $(PYTHON)
 	@touch $@
 
 up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files
@@ -28,16 +38,22 @@ up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grant
 down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
 	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
+env: $(VENV)/.installed ## write the env file of SERVICE
+	@$(OPS) env --stack $(STACK) --service "$(SERVICE)"
+
+verify: $(VENV)/.installed ## prove the running platform against the product table; JSON=1 for a program to read
+	@$(OPS) verify --stack $(STACK) $(if $(JSON),--json)
+
 plan: $(VENV)/.installed ## write the offline plan to build/$(STACK)/
 	@$(OPS) plan --stack $(STACK)
 
-golden: $(VENV)/.installed ## write the golden plans of both stacks again, for review
+golden: $(VENV)/.installed ## write the golden plans again, for review
 	@$(OPS) golden
 
 diff: $(VENV)/.installed ## what changes against BASE=<ref>, for a reviewer
 	@$(OPS) diff --base $(BASE) $(if $(JSON),--json)
 
-policy: $(VENV)/.installed ## hold the offline plan against the policy pack
+policy: $(VENV)/.installed ## check the offline plan against the policy pack
 	@$(OPS) policy --stack $(STACK)
 
 preview: $(VENV)/.installed ## pulumi preview, with checks before it starts
@@ -49,19 +65,13 @@ deploy: $(VENV)/.installed ## preview, confirm, pulumi up, verify
 drift: $(VENV)/.installed ## refresh, expect no changes, verify: what somebody changed by hand
 	@$(OPS) drift --stack $(STACK)
 
-verify: $(VENV)/.installed ## prove the running platform against the product table
-	@$(OPS) verify --stack $(STACK) $(if $(JSON),--json)
-
-env: $(VENV)/.installed ## write the env file of SERVICE
-	@$(OPS) env --stack $(STACK) --service "$(SERVICE)"
-
 tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TARGET=<instance>
 	@$(OPS) tunnel --stack $(STACK) --target "$(TARGET)"
 
-servers: ## install and build what the tests run against
+servers: $(VENV)/.installed ## install and build what the tests run against
 	@tests/servers.sh
 
-# Three workers on two cores: the engine's tests wait as much as they compute. The folders' order puts them first.
+# Three workers on two cores: the engine tests wait as much as they compute. The folders' order puts them first.
 test: $(VENV)/.installed servers ## every test that needs no cloud account
 	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
@@ -73,11 +83,6 @@ check: $(VENV)/.installed ## formatting, lint and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-format: $(VENV)/.installed ## format and mend what ruff can
+format: $(VENV)/.installed ## format, and fix what ruff can
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
-
-UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
-lock: ## write the lock files again from pyproject.toml (needs uv)
-	$(UV_COMPILE) pyproject.toml -o requirements.txt
-	$(UV_COMPILE) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt

@@ -1,5 +1,7 @@
 """The Lightwave platform: its parts, and what each of them gets from the others."""
 
+import signal
+
 import pulumi
 
 import settings as config
@@ -8,6 +10,9 @@ from components.database.connection_budget import connection_budget
 from components.secrets.generated import GeneratedSecrets, GeneratedSecretsArgs
 from stack.certificates import ca_certificates
 from stack.database import postgres
+
+if __name__ == "__main__":  # Pulumi interrupts it when a resource fails: no traceback may bury the cause
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 settings = config.from_engine(pulumi.get_stack())
 products = tuple(settings.products.values())

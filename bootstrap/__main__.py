@@ -6,7 +6,7 @@ from pathlib import Path
 import pulumi
 import pulumi_aws as aws
 
-# The engine starts this file with only its own folder on the path.
+# The Pulumi CLI starts this file with only its own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bootstrap.ci_access import CiAccess, CiAccessArgs
@@ -16,7 +16,7 @@ config = pulumi.Config("lightwave-bootstrap")
 region = pulumi.Config("aws").require("region")
 account_id = config.require("accountId")
 
-in_aws = aws.Provider(
+provider = aws.Provider(
     "aws",
     region=region,
     allowed_account_ids=[account_id],
@@ -25,7 +25,7 @@ in_aws = aws.Provider(
 state = StateStore(
     "state",
     StateStoreArgs(bucket=config.require("stateBucket"), region=region),
-    pulumi.ResourceOptions(provider=in_aws),
+    pulumi.ResourceOptions(provider=provider),
 )
 access = CiAccess(
     "ci",
@@ -38,7 +38,7 @@ access = CiAccess(
         cluster=config.get("cluster", "lightwave-prod"),
         oidc_provider_arn=config.get("oidcProviderArn") or None,
     ),
-    pulumi.ResourceOptions(provider=in_aws),
+    pulumi.ResourceOptions(provider=provider),
 )
 
 pulumi.export("PULUMI_BACKEND_URL", state.backend_url)

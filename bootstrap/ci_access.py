@@ -1,4 +1,4 @@
-"""How GitHub Actions gets into the account: no key, one role to look and one to deploy."""
+"""How GitHub Actions gets into the account: no access key, one role for previews and one for deploys."""
 
 import re
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ import pulumi_aws as aws
 from bootstrap import ci_policies
 
 PREVIEW_ENVIRONMENTS = ("prod-preview", "prod-drift")
-"""GitHub environments of the jobs that look. A preview runs a pull request's code: give `prod-preview` reviewers."""
+"""GitHub environments of the jobs that only read. A preview runs pull-request code: give `prod-preview` reviewers."""
 
 DEPLOY_ENVIRONMENT = "prod"
-"""GitHub environment of the job that applies: reviewers, and the main branch alone."""
+"""GitHub environment of the job that deploys: reviewers, and the main branch only."""
 
 PREVIEW_SECONDS = 3600
 DEPLOY_SECONDS = 2 * 3600
-"""The first deploy waits about 20 minutes for RDS; the job itself ends after 90."""
+"""Seconds. The first deploy waits about 20 minutes for RDS; the job itself ends after 90 minutes."""
 
 _CLUSTER_POLICIES = "arn:aws:eks::aws:cluster-access-policy"
 
@@ -33,23 +33,23 @@ class CiAccessArgs:
     state_key_arn: pulumi.Input[str]
     cluster: str
     oidc_provider_arn: str | None = None
-    """GitHub's OIDC provider where the account has one; an account can have only one."""
+    """ARN of GitHub's OIDC provider if the account has one; an account can have only one."""
 
     def __post_init__(self) -> None:
-        # A pattern in a trust policy would let other repositories in.
+        # A pattern in a trust policy would admit other repositories.
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", self.repository):
-            raise pulumi.InputPropertyError("repository", "allowed: owner/name, no wildcard")
+            raise pulumi.InputPropertyError("repository", "expected: owner/name, without wildcards")
         if not re.fullmatch(r"\d{12}", self.account_id):
-            raise pulumi.InputPropertyError("account_id", "allowed: the 12 digits of an AWS account")
+            raise pulumi.InputPropertyError("account_id", "expected: the 12 digits of an AWS account")
 
 
 class CiAccess(pulumi.ComponentResource):
-    """GitHub's OIDC provider and the two roles, with their way into the cluster."""
+    """GitHub's OIDC provider and the two roles, with their access to the cluster."""
 
     preview_role_arn: pulumi.Output[str]
-    """May look at everything the platform declares, its state included, and change nothing."""
+    """May read everything that the platform declares, and its state; may change nothing."""
     deploy_role_arn: pulumi.Output[str]
-    """May make and change what the platform declares, and delete nothing that holds data."""
+    """May create and change what the platform declares; may delete nothing that holds data."""
 
     def __init__(self, name: str, args: CiAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:bootstrap:CiAccess", name, {}, opts)
@@ -60,11 +60,11 @@ class CiAccess(pulumi.ComponentResource):
 
         preview = self._role(
             purpose="preview",
-            description="Looks: previews of pull requests and the search for drift",
+            description="Reads: previews of pull requests and the search for drift",
             environments=PREVIEW_ENVIRONMENTS,
             seconds=PREVIEW_SECONDS,
-            permissions=state.apply(lambda arns: ci_policies.policy(self._may_look(*arns))),
-            # Reads Secrets too: a refresh compares them. A preview's dry run is refused, and Pulumi goes on without it.
+            permissions=state.apply(lambda arns: ci_policies.policy(self._preview_permissions(*arns))),
+            # Reads Secrets too, because a refresh compares them. A preview's dry run is refused, and Pulumi continues.
             cluster_policy="AmazonEKSAdminViewPolicy",
         )
         deploy = self._role(
@@ -72,8 +72,8 @@ class CiAccess(pulumi.ComponentResource):
             description="Deploys: pulumi up of the main branch",
             environments=(DEPLOY_ENVIRONMENT,),
             seconds=DEPLOY_SECONDS,
-            permissions=state.apply(lambda arns: ci_policies.policy(self._may_deploy(*arns))),
-            # Makes namespaces, roles and a priority class.
+            permissions=state.apply(lambda arns: ci_policies.policy(self._deploy_permissions(*arns))),
+            # Creates namespaces, roles and a priority class.
             cluster_policy="AmazonEKSClusterAdminPolicy",
         )
 
@@ -92,13 +92,13 @@ class CiAccess(pulumi.ComponentResource):
         )
         return provider.arn
 
-    def _may_look(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
+    def _preview_permissions(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
         return [
             *ci_policies.read_state(bucket_arn, key_arn),
             *ci_policies.read_platform(self._args.account_id, self._args.region),
         ]
 
-    def _may_deploy(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
+    def _deploy_permissions(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
         return [
             *ci_policies.write_state(bucket_arn, key_arn),
             *ci_policies.write_platform(self._args.account_id, self._args.region),
@@ -114,7 +114,7 @@ class CiAccess(pulumi.ComponentResource):
         permissions: pulumi.Output[str],
         cluster_policy: str,
     ) -> aws.iam.Role:
-        mine = pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(parent=self)
         role = aws.iam.Role(
             f"{self._name}-{purpose}",
             name=f"lightwave-{purpose}",
@@ -123,13 +123,13 @@ class CiAccess(pulumi.ComponentResource):
                 lambda arn: ci_policies.assumed_by_workflows(arn, self._args.repository, environments)
             ),
             max_session_duration=seconds,
-            opts=mine,
+            opts=child,
         )
         aws.iam.RolePolicy(
-            f"{self._name}-{purpose}-permissions", name="permissions", role=role.name, policy=permissions, opts=mine
+            f"{self._name}-{purpose}-permissions", name="permissions", role=role.name, policy=permissions, opts=child
         )
         entry = aws.eks.AccessEntry(
-            f"{self._name}-{purpose}-cluster", cluster_name=self._args.cluster, principal_arn=role.arn, opts=mine
+            f"{self._name}-{purpose}-cluster", cluster_name=self._args.cluster, principal_arn=role.arn, opts=child
         )
         aws.eks.AccessPolicyAssociation(
             f"{self._name}-{purpose}-cluster-policy",
@@ -137,6 +137,6 @@ class CiAccess(pulumi.ComponentResource):
             principal_arn=entry.principal_arn,
             policy_arn=f"{_CLUSTER_POLICIES}/{cluster_policy}",
             access_scope={"type": "cluster"},
-            opts=mine,
+            opts=child,
         )
         return role

@@ -1,8 +1,8 @@
-"""What CI's roles may do in the account, as IAM policies. Pure: text in, text out.
+"""What CI's roles may do in the account, as IAM policies.
 
-The actions are those that the AWS provider calls for the resources that the platform declares, no more; a test holds
-them against production's plan. Where AWS knows no name to scope an action by, its tag stands in: the platform's
-provider puts `project: lightwave` on everything it makes.
+The actions are those that the AWS provider calls for the resources that the platform declares, and no others; a test
+checks them against production's plan. Where AWS cannot scope an action by name, a tag scopes it: the platform's
+provider puts `project: lightwave` on everything it creates.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any
 Statement = dict[str, Any]
 
 OURS = "lightwave-*"
-"""Names of what the platform makes; the identifier of the database begins like this."""
+"""Names of what the platform creates, including the database's identifier."""
 
-_MINE = {"StringEquals": {"aws:ResourceTag/project": "lightwave"}}
+_OURS_BY_TAG = {"StringEquals": {"aws:ResourceTag/project": "lightwave"}}
 
 READ_ACTIONS = (
     "cloudwatch:DescribeAlarms",
@@ -45,7 +45,7 @@ READ_ACTIONS = (
     "sns:GetTopicAttributes",
     "sns:ListTagsForResource",
 )
-"""They tell what is there, none of them a value that is secret."""
+"""Describe, List and Get calls; none of them returns a secret value."""
 
 
 def policy(statements: Sequence[Statement]) -> str:
@@ -54,10 +54,10 @@ def policy(statements: Sequence[Statement]) -> str:
 
 
 def assumed_by_workflows(provider_arn: str, repository: str, environments: Sequence[str]) -> str:
-    """Trust: the repository's jobs in one of the environments, and nothing else of GitHub's.
+    """Trust for the repository's jobs in the environments, and for nothing else at GitHub.
 
-    A job's subject names its environment, so GitHub's protection rules (reviewers, branches) stand before the role. The
-    subjects are whole, never patterns: `repo:owner/name:*` would let every pull request in.
+    A job's subject names its environment, so GitHub's protection rules (reviewers, branches) apply before the role can
+    be assumed. The subjects are exact, never patterns: `repo:owner/name:*` would admit every pull request.
     """
     issuer = "token.actions.githubusercontent.com"
     return policy(
@@ -87,7 +87,7 @@ def read_state(bucket_arn: str, key_arn: str) -> list[Statement]:
 
 
 def write_state(bucket_arn: str, key_arn: str) -> list[Statement]:
-    """Write the state. Its old versions stay out of reach: no `s3:DeleteObjectVersion`."""
+    """Write the state. Its old versions cannot be deleted: no `s3:DeleteObjectVersion`."""
     return [
         *read_state(bucket_arn, key_arn),
         _allow("WriteState", ["s3:PutObject", "s3:DeleteObject"], f"{bucket_arn}/*"),
@@ -96,10 +96,10 @@ def write_state(bucket_arn: str, key_arn: str) -> list[Statement]:
 
 
 def read_platform(account_id: str, region: str) -> list[Statement]:
-    """See everything that the platform declares.
+    """Read everything that the platform declares.
 
-    The platform's own secrets are readable: a refresh compares them, `verify` logs in with one, and the state that the
-    role reads holds the same values.
+    That includes the platform's own secrets: a refresh compares them, `verify` logs in with one, and the state that the
+    role reads contains the same values.
     """
     return [
         _allow("ReadPlatform", list(READ_ACTIONS), "*"),
@@ -108,7 +108,7 @@ def read_platform(account_id: str, region: str) -> list[Statement]:
 
 
 def write_platform(account_id: str, region: str) -> list[Statement]:
-    """Make and change what the platform declares; delete what holds no data."""
+    """Create and change what the platform declares; delete what holds no data."""
 
     def arn(service: str, resource: str) -> str:
         return f"arn:aws:{service}:{region}:{account_id}:{resource}"
@@ -140,7 +140,7 @@ def write_platform(account_id: str, region: str) -> list[Statement]:
                 "rds:ResetDBParameterGroup",
             ],
             *rds,
-            # What every instance without an own option group uses.
+            # Used by every instance without its own option group.
             arn("rds", "og:default:*"),
         ),
         _allow(
@@ -178,9 +178,9 @@ def write_platform(account_id: str, region: str) -> list[Statement]:
             ],
             groups,
             arn("ec2", "security-group-rule/*"),
-            condition=_MINE,
+            condition=_OURS_BY_TAG,
         ),
-        # The rule that a call is to make has no tag yet.
+        # The rule that the call creates has no tag yet.
         _allow("NewSecurityGroupRule", ["ec2:AuthorizeSecurityGroupIngress"], arn("ec2", "security-group-rule/*")),
         _allow(
             "MonitoringRole",
@@ -243,7 +243,7 @@ def write_platform(account_id: str, region: str) -> list[Statement]:
             ],
             arn("sns", OURS),
         ),
-        # AWS scopes neither of them by the topic.
+        # AWS cannot scope either of them by topic.
         _allow("AlarmSubscriptions", ["sns:SetSubscriptionAttributes", "sns:Unsubscribe"], "*"),
         _allow(
             "Secrets",

@@ -1,4 +1,4 @@
-"""Where the state of production is kept: an S3 bucket, and the KMS key that encrypts it and the secrets in it."""
+"""Where production's state is kept: an S3 bucket, and the KMS key that encrypts it and the secrets in it."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import pulumi_aws as aws
 KEY_ALIAS = "alias/lightwave-state"
 
 KEY_DELETION_DAYS = 30
-"""How long a scheduled deletion of the key can be taken back: the most that KMS offers."""
+"""How long a scheduled deletion of the key can be cancelled: the longest that KMS offers."""
 
 OLD_VERSION_DAYS = 365
-"""How long an overwritten or deleted state file can be brought back."""
+"""How long an overwritten or deleted state file can be restored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,40 +26,40 @@ class StateStoreArgs:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.bucket):
             raise pulumi.InputPropertyError(
-                "bucket", "allowed: 3 to 63 lower-case letters, digits and inner hyphens (a dot breaks TLS)"
+                "bucket", "expected: 3 to 63 lower-case letters, digits and inner hyphens (a dot breaks TLS)"
             )
 
 
 class StateStore(pulumi.ComponentResource):
-    """A bucket with versions, encrypted, closed to the public, TLS only. Everything in it is protected: who loses the
-    key loses every secret in the state."""
+    """A versioned, encrypted bucket without public access, over TLS only. Every resource is protected: without the key,
+    every secret in the state is lost."""
 
     backend_url: pulumi.Output[str]
-    """What PULUMI_BACKEND_URL is set to."""
+    """The value of PULUMI_BACKEND_URL."""
     secrets_provider: pulumi.Output[str]
-    """What `pulumi stack init --secrets-provider` is given."""
+    """The value of `pulumi stack init --secrets-provider`."""
     bucket_arn: pulumi.Output[str]
     key_arn: pulumi.Output[str]
 
     def __init__(self, name: str, args: StateStoreArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:bootstrap:StateStore", name, {}, opts)
-        protected = pulumi.ResourceOptions(parent=self, protect=True)
+        child = pulumi.ResourceOptions(parent=self, protect=True)
 
-        # KMS's own policy: whoever the account's IAM policies name, and nobody else.
+        # With KMS's default policy, the account's IAM policies decide who may use the key.
         key = aws.kms.Key(
             f"{name}-key",
             description="Pulumi's state of the Lightwave platform, and the secrets in it",
             enable_key_rotation=True,
             deletion_window_in_days=KEY_DELETION_DAYS,
-            opts=protected,
+            opts=child,
         )
-        aws.kms.Alias(f"{name}-key-alias", name=KEY_ALIAS, target_key_id=key.key_id, opts=protected)
-        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=args.bucket, force_destroy=False, opts=protected)
+        aws.kms.Alias(f"{name}-key-alias", name=KEY_ALIAS, target_key_id=key.key_id, opts=child)
+        bucket = aws.s3.Bucket(f"{name}-bucket", bucket=args.bucket, force_destroy=False, opts=child)
         aws.s3.BucketVersioning(
             f"{name}-versions",
             bucket=bucket.bucket,
             versioning_configuration={"status": "Enabled"},
-            opts=protected,
+            opts=child,
         )
         aws.s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
@@ -73,7 +73,7 @@ class StateStore(pulumi.ComponentResource):
                     "bucket_key_enabled": True,
                 }
             ],
-            opts=protected,
+            opts=child,
         )
         closed = aws.s3.BucketPublicAccessBlock(
             f"{name}-public-access",
@@ -82,13 +82,13 @@ class StateStore(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=protected,
+            opts=child,
         )
         aws.s3.BucketOwnershipControls(
             f"{name}-ownership",
             bucket=bucket.bucket,
             rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=protected,
+            opts=child,
         )
         aws.s3.BucketLifecycleConfiguration(
             f"{name}-lifecycle",
@@ -102,7 +102,7 @@ class StateStore(pulumi.ComponentResource):
                     "abort_incomplete_multipart_upload": {"days_after_initiation": 7},
                 }
             ],
-            opts=protected,
+            opts=child,
         )
         aws.s3.BucketPolicy(
             f"{name}-bucket-policy",

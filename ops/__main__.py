@@ -5,7 +5,6 @@ Each command imports what it needs, so that none pays for another's SDKs and `--
 
 # ruff: noqa: PLC0415
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -25,10 +24,13 @@ GOLDEN_STACKS = ("dev", "prod")
 
 
 class StackName(click.Choice[str]):
-    """The name of a stack that has a config file."""
+    """The name of a stack that has a config file; with `started`, also of one whose servers outlived its file."""
 
-    def __init__(self) -> None:
-        super().__init__(sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")))
+    def __init__(self, *, started: bool = False) -> None:
+        names = {path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml")}
+        if started:
+            names |= {path.parent.name for path in ROOT.glob(".local/*/servers.json")}
+        super().__init__(sorted(names))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.choices:
@@ -42,7 +44,14 @@ stack_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON, for a program to read")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """The commands in the order in which they stand here, not in the alphabet's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
     """The operator's commands around the Pulumi program; `make` has a short form of each."""
 
@@ -73,20 +82,11 @@ def golden_command() -> None:
 @click.option("--base", default="origin/main", show_default=True, help="the git ref to compare with")
 @json_option
 def diff_command(base: str, as_json: bool) -> None:
-    """Show what changes in the golden plans against a git ref, for a reviewer."""
-    from ops.errors import FailedError
-    from ops.plan import document, review
+    """Show what changes in the golden plans against a git ref."""
+    from ops.plan import review
 
-    plans = {stack: (review.golden_at(base, stack), review.golden(stack)) for stack in reversed(GOLDEN_STACKS)}
-    stale = [stack for stack, (_, head) in plans.items() if document.document(stack) != head]
-    if stale:
-        raise FailedError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
-    if as_json:
-        click.echo(json.dumps({stack: review.compare(*both)._asdict() for stack, both in plans.items()}, indent=2))
-        return
-    click.echo("# What changes\n")
-    for stack, both in plans.items():
-        click.echo(review.markdown(stack, *both))
+    stacks = GOLDEN_STACKS[::-1]
+    click.echo(review.as_json(stacks, base) if as_json else review.page(stacks, base))
 
 
 @commands.command("policy")
@@ -101,15 +101,15 @@ def policy_command(stack: str) -> int:
 @commands.command("up")
 @stack_option
 def up_command(stack: str) -> int:
-    """Bring a local stack up: servers, schemas, roles, grants, proof, env files."""
+    """Bring a local stack up, from servers to env files."""
     from ops import up
 
     return up.up(stack)
 
 
 @commands.command("down")
-@stack_option
-@click.option("--wipe", is_flag=True, help="remove its data too")
+@click.option("--stack", type=StackName(started=True), default="dev", show_default=True, help="a local stack")
+@click.option("--wipe", is_flag=True, help="remove everything of it too")
 def down_command(stack: str, wipe: bool) -> int:
     """Stop a local stack."""
     from ops import up
@@ -138,7 +138,7 @@ def deploy_command(stack: str) -> int:
 @commands.command("drift")
 @stack_option
 def drift_command(stack: str) -> int:
-    """Find what was changed by hand: refresh, expect no changes, verify."""
+    """Find what was changed by hand in cloud and database."""
     from ops.deploy import commands
 
     return commands.drift(stack)
@@ -178,7 +178,10 @@ def tunnel_command(stack: str, target: str) -> int:
 @commands.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
-    """Print a shell's completion of `ops`: eval "$(.venv/bin/python -m ops completion bash)"."""
+    """Print the completion of `ops` for a shell.
+
+    In bash or zsh: eval "$(.venv/bin/python -m ops completion bash)". It makes `ops` a command of its own.
+    """
     from click.shell_completion import get_completion_class
 
     launcher = ROOT / ".local" / "bin" / "ops"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from ops.console import say
+from ops.console import say, steps
 from ops.deploy import checks, file_backend, install
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.dev import admin, recovery, servers, state
@@ -23,6 +23,7 @@ from ops.dev.model import LocalStack, Running, make
 from ops.errors import ExitCode
 from ops.plan import recorder, sql
 from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from settings import DATABASE, HOST, ROOT, Settings
 from settings.problems import OperatorError
 
@@ -70,7 +71,8 @@ def _up(name: str) -> ExitCode:
     say(*servers.end_orphans(folder))
     settings = state.prepare(name)
     stack = LocalStack.of(settings, folder)
-    running = servers.start(settings, report=say)
+    with steps() as step:
+        running = servers.start(settings, report=step)
     say(*running.actions, *running.notes)
 
     with closing(admin.connect(stack.state)) as connection:
@@ -78,15 +80,16 @@ def _up(name: str) -> ExitCode:
     if changes:
         # Its server sessions began with the settings that their roles had before.
         servers.stop_pooler(folder)
-        servers.start(settings, report=say)
+        with steps() as step:
+            servers.start(settings, report=step)
 
-    direct = verify.Endpoint(host=HOST, port=stack.state.database_port)
-    pooled = verify.Endpoint(host=HOST, port=stack.state.pgbouncer_port)
-    say("verifying every cell of the access matrix, direct and through PgBouncer")
+    direct = Endpoint(host=HOST, port=stack.state.database_port)
+    pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)
+    say("verifying the access matrix, direct and through PgBouncer")
     status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
     if status:
-        return ExitCode(status)
-    written = env_files.write_local(settings, env_files.env_folder(name), servers.extras(folder))
+        return status
+    written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
     _report(name, running, by, changes or list(running.actions), written.files)
     return ExitCode.OK

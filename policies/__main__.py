@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pulumi_policy import EnforcementLevel, PolicyPack
 
-# The engine starts this file with only its own folder on the path.
+# The Pulumi CLI starts this file with only its own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policies.pack import POLICIES

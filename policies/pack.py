@@ -1,4 +1,4 @@
-"""The rules as pulumi-policy wants them."""
+"""The rules in the form that pulumi-policy takes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,24 +15,24 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError
 
 from policies.rules import RESOURCE_RULES, STACK_RULES
-from policies.rules.model import UNKNOWN, Finding, Problem, Resource, ResourceRule, StackRule
+from policies.rules.model import UNKNOWN, Finding, Resource, ResourceRule, StackRule, Violation
 
 
 def resource_view(resource: ResourceValidationArgs | PolicyResource) -> Resource:
-    """The neutral view of a resource as the engine tells about it. Secrets arrive bare: `secrecy_known` is false."""
+    """A resource as the Pulumi CLI passes it. Secrets arrive bare, so `secrecy_known` is false."""
     return Resource(
         urn=resource.urn,
         type=resource.resource_type,
         name=resource.name,
         inputs=_known(resource.props),
         protect=resource.opts.protect,
-        provider=_known(resource.provider.props) if resource.provider else {},
+        provider_inputs=_known(resource.provider.props) if resource.provider else {},
         secrecy_known=False,
     )
 
 
 def _known(value: Any) -> Any:
-    """The SDK's proxies raise at an unknown value: here it becomes UNKNOWN, and everything around it stays."""
+    """The SDK's proxies raise at an unknown value. Here it becomes UNKNOWN, and the rest stays usable."""
     if isinstance(value, Mapping):
         return {key: _item(value.__getitem__, key) for key in value}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -48,10 +48,10 @@ def _item(get: Callable[[Any], Any], key: str | int) -> Any:
 
 
 def _report(rule: ResourceRule | StackRule, findings: Iterable[Finding], report: ReportViolation) -> None:
-    """Reports every problem. What is not known is said last, in the SDK's own way: as an advice that fails nothing."""
+    """Reports every violation; then what is not known, in the SDK's own way: an advisory that fails nothing."""
     unknown = []
     for resource, answer in findings:
-        if isinstance(answer, Problem):
+        if isinstance(answer, Violation):
             report(rule.message(resource, answer), resource.urn)
         else:
             unknown.append(f"{resource.name}.{answer.path}")

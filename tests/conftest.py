@@ -1,4 +1,4 @@
-"""What all tests share: they reserve no port in the home folder of whoever runs them."""
+"""What all tests share: they reserve no port in the home folder of the user who runs them."""
 
 from collections.abc import Iterator
 

@@ -83,6 +83,23 @@ def service_env(args: ServiceEnvArgs) -> list[EnvEntry]:
     return sorted(entries, key=lambda entry: entry.optional)
 
 
+def env_names(product: Product) -> list[str]:
+    """The variables of a product's service on a developer's machine, where nothing beyond the contract runs."""
+    nowhere = Server(host="", port=0)
+    args = ServiceEnvArgs(
+        product=product,
+        database="",
+        pooled=nowhere,
+        direct=nowhere,
+        password="",
+        application_secret="",
+        store=ObjectStore(endpoint="", account_id="", access_key_id="", secret_access_key="", bucket=""),
+        payload_api_url="",
+        cdn_base_url=".",
+    )
+    return [entry.name for entry in service_env(args)]
+
+
 def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     store = args.store
     # The contract's URL has ?schema=. node-postgres ignores it; the role's search_path selects the schema.

@@ -5,7 +5,7 @@ import json
 from pydantic import SecretStr
 
 from ops import aws
-from ops.verify.report import Endpoint
+from ops.verify.model import Endpoint
 from settings import ROOT, Settings, admin_secret
 from settings.problems import OperatorError
 

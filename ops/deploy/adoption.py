@@ -4,7 +4,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ops.deploy.pulumi_cli import ROLE, SCHEMA, Pending
+from ops.deploy.pulumi_cli import Pending
+from policies.tokens import ROLE, SCHEMA
 from settings.problems import Problem
 
 _IMPORT_IDS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {

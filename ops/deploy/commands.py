@@ -13,6 +13,7 @@ from ops.deploy.checks import Check, Checks
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.errors import ExitCode, FailedError
 from ops.verify import report
+from ops.verify.model import Endpoint
 from settings import ADMIN, HOST
 from settings.problems import OperatorError, Problem
 
@@ -40,16 +41,14 @@ def verify(stack: str, *, as_json: bool = False) -> ExitCode:
     settings = config.of_stack(stack)
     if settings.local is None:
         endpoint, password = admin_login(settings)
-        status = report.run(settings, direct=endpoint, passwords={ADMIN: password}, as_json=as_json)
-    else:
-        status = report.run(
-            settings,
-            direct=report.Endpoint(host=HOST, port=settings.local.database_port),
-            pooled=report.Endpoint(host=HOST, port=settings.local.pgbouncer_port),
-            passwords=settings.local.passwords,
-            as_json=as_json,
-        )
-    return ExitCode(status)
+        return report.run(settings, direct=endpoint, passwords={ADMIN: password}, as_json=as_json)
+    return report.run(
+        settings,
+        direct=Endpoint(host=HOST, port=settings.local.database_port),
+        pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
+        passwords=settings.local.passwords,
+        as_json=as_json,
+    )
 
 
 def deploy(stack: str, verify: Verify = verify) -> ExitCode:

@@ -91,10 +91,15 @@ class PulumiCli:
 
     def environment(self) -> dict[str, str]:
         """What the command runs with; a stack that is not local keeps the caller's backend and secrets provider."""
-        environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-        if Path(self.command).is_absolute():
-            # The language host stands beside the command.
-            environment["PATH"] = f"{Path(self.command).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        # The language host is in the command's folder, and runs the `uv` in this Python's folder.
+        folders = [str(Path(path).parent) for path in (self.command, sys.executable) if Path(path).is_absolute()]
+        environment = {
+            **os.environ,
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PATH": os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]),
+            # The version of this environment, which differs from .python-version's on some machines.
+            "UV_PYTHON": f"{sys.version_info.major}.{sys.version_info.minor}",
+        }
         if self.local:
             environment |= file_backend.environment(self.stack, self.root)
             # `install.find` has installed what the stack needs; the program's other providers are large.
@@ -259,7 +264,3 @@ def _cause(message: str) -> str:
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]
     return " ".join(lines)
-
-
-ROLE = "postgresql:index/role:Role"
-SCHEMA = "postgresql:index/schema:Schema"

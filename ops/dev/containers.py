@@ -7,14 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 
 from components.pgbouncer.ini import PgBouncerIni
-from components.services.env import ObjectStore
-from ops.dev import admin, ports
+from ops.dev import admin
+from ops.dev import extras as beside
 from ops.dev.files import write_private
-from ops.dev.model import Extras, Kind, LocalStack, Report, Running, ServersError, Status
+from ops.dev.model import Kind, LocalStack, Report, Running, ServersError, Status
 from ops.dev.packages import succeeds
-from ops.dev.state import password
 from ops.process import ProcessError, output
-from settings import BUCKET, HOST, ROOT
+from settings import HOST, ROOT
 
 COMPOSE_FILE = ROOT / "local" / "compose.yaml"
 COMPOSE_CLUSTER_FILE = ROOT / "local" / "compose.cluster.yaml"
@@ -34,47 +33,36 @@ def compose_command() -> list[str] | None:
     return None
 
 
-def extras(directory: Path) -> Extras | None:
-    """The S3 store and Valkey of a stack's folder; None where its servers are not containers."""
-    path = directory / _GENERATED
-    if not path.exists():  # written when containers are started, removed with their data
-        return None
-    known = json.loads(path.read_text())
-    return Extras(
-        store=ObjectStore(
-            endpoint=f"http://{HOST}:{known['S3_PORT']}",
-            account_id="local",
-            access_key_id=known["S3_ACCESS_KEY_ID"],
-            secret_access_key=known["S3_SECRET_ACCESS_KEY"],
-            bucket=BUCKET,
-        ),
-        redis_url=f"redis://{HOST}:{known['VALKEY_PORT']}/0",
-    )
-
-
-def generate(stack: LocalStack) -> dict[str, str]:
-    """What only containers need, generated once and kept like the state."""
+def admin_verifier(stack: LocalStack) -> str:
+    """The admin's verifier for the bootstrap, made once: another salt would recreate the container."""
     path = stack.directory / _GENERATED
     if not path.exists():
-        generated = {
-            # A new salt would also work, but changing the variable would recreate the container.
-            "ADMIN_VERIFIER": stack.admin_verifier(),
-            "VALKEY_PORT": str(ports.reserve(stack.directory, 6379)),
-            "S3_PORT": str(ports.reserve(stack.directory, 9000)),
-            "S3_ACCESS_KEY_ID": password(),
-            "S3_SECRET_ACCESS_KEY": password(),
-        }
-        write_private(path, json.dumps(generated, indent=2) + "\n")
-    known: dict[str, str] = json.loads(path.read_text())
-    return known
+        write_private(path, json.dumps({"ADMIN_VERIFIER": stack.admin_verifier()}, indent=2) + "\n")
+    verifier: str = json.loads(path.read_text())["ADMIN_VERIFIER"]
+    return verifier
 
 
 def environment(stack: LocalStack) -> dict[str, str]:
     """What local/compose.yaml takes from its environment."""
     users = stack.pgbouncer_users()
     ini = PgBouncerIni.for_local(stack.settings, auth_file_path="/etc/pgbouncer/userlist.txt", in_container=True)
+    store = beside.s3_environment(stack)
+    valkey_conf, valkey_acl = beside.valkey_files(
+        stack,
+        bind="0.0.0.0",  # noqa: S104 (in the container; published on the loopback address alone)
+        port=6379,
+        directory="/data",
+        acl_path="/run/secrets/valkey_acl",
+    )
     return {
-        **generate(stack),
+        "ADMIN_VERIFIER": admin_verifier(stack),
+        "VALKEY_PORT": str(beside.valkey_port(stack)),
+        "VALKEY_CONF": valkey_conf,
+        "VALKEY_ACL": valkey_acl,
+        "VALKEY_CHECKSUM": sha256((valkey_conf + valkey_acl).encode()).hexdigest(),
+        "S3_PORT": store["PORT"],
+        "S3_ACCESS_KEY_ID": store["ROOT_ACCESS_KEY"],
+        "S3_SECRET_ACCESS_KEY": store["ROOT_SECRET_KEY"],
         "DATABASE_PORT": str(stack.state.database_port),
         "PGBOUNCER_PORT": str(stack.state.pgbouncer_port),
         "MAX_CONNECTIONS": str(stack.database.max_connections),
@@ -107,7 +95,7 @@ class Containers:
             )
         return command
 
-    def start(self, stack: LocalStack, report: Report) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool = True) -> Running:
         """Starts what does not run, and replaces the containers whose configuration changed."""
         given = environment(stack)
         files = [COMPOSE_FILE]
@@ -118,9 +106,11 @@ class Containers:
         report("starting PostgreSQL 15 and PgBouncer in containers (the first time their images are fetched)")
         wait = ["up", "--detach", "--wait", "--wait-timeout", "180"]
         self._run([*wait, "postgres", "pgbouncer"], given, files=files)
-        notes = [f"Valkey: {HOST}:{given['VALKEY_PORT']}; S3: http://{HOST}:{given['S3_PORT']}"]
+        notes = []
         try:
-            self._run([*wait, "valkey", "s3"], given, files=files)
+            if extras:
+                self._run([*wait, "valkey", "s3"], given, files=files)
+                notes = [f"Valkey: {HOST}:{given['VALKEY_PORT']}; S3: http://{HOST}:{given['S3_PORT']}"]
         except ServersError:
             # The platform's own part does not need them.
             notes = ["Valkey and the S3 store did not start; see the containers' logs"]
@@ -132,6 +122,7 @@ class Containers:
             pgbouncer_port=stack.state.pgbouncer_port,
             actions=("containers started",) if changed else (),
             notes=tuple(notes),
+            extras=beside.of(stack),
         )
 
     def stop(self) -> tuple[str, ...]:

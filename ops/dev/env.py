@@ -79,6 +79,8 @@ def for_local(settings: Settings, product: Product, extras: Extras | None = None
     local = settings.local
     if local is None or product.framework is None:
         raise EnvFileError(f"stack {settings.stack} is not local, or {product.name} has no service")
+    extras = extras or Extras()
+    store = extras.store or NO_STORE
     return service_env(
         ServiceEnvArgs(
             product=product,
@@ -87,8 +89,10 @@ def for_local(settings: Settings, product: Product, extras: Extras | None = None
             direct=Server(host=HOST, port=local.database_port),
             password=local.passwords[product.login_role].get_secret_value(),
             application_secret=local.secrets[APPLICATION_SECRETS[product.framework]].get_secret_value(),
-            store=extras.store if extras else NO_STORE,
-            redis_url=extras.redis_url if extras else None,
+            store=store,
+            # The local store serves its bucket to everybody, as the CDN does R2's.
+            cdn_base_url=f"{store.endpoint}/{store.bucket}",
+            redis_url=extras.redis_url,
             payload_api_url=PAYLOAD_API_URL,
         )
     )
@@ -210,7 +214,7 @@ def run(settings: Settings, service: str, folder: Path | None = None) -> int:
     folder = folder or env_folder(settings.stack)
     product = product_of(settings, service)
     if settings.is_local:
-        entries = for_local(settings, product, servers.extras(state.folder(settings.stack)))
+        entries = for_local(settings, product, servers.extras_of(settings))
         values = _plain(entries)
         write_contract({product.name: entries}, settings, folder)
     else:

@@ -3,8 +3,9 @@
 import os
 import pwd
 import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Home:
         os.chown(self._directory, -1, self.user.pw_gid)
         self._directory.chmod(0o710)
         if not self.path.exists():
-            self._link.unlink(missing_ok=True)  # to data that somebody removed
+            self._link.unlink(missing_ok=True)  # to data that were removed
             self._link.mkdir(mode=0o700)
         if not self._reachable():
             # A checkout under /root, for example. The data go elsewhere, and only the link stays here.
@@ -107,7 +108,24 @@ class Home:
             user=self.user,
         )
 
-    def may_start(self, port: int, program: str, file: str, key: str) -> bool:
+    def launch(self, command: Command, *, env: Mapping[str, str], log: Path) -> None:
+        """Starts a program that stays in the foreground, as the servers' user, and leaves it running."""
+        with log.open("ab") as output_file:
+            self._give(log)
+            subprocess.Popen(
+                [str(word) for word in command],
+                cwd=self.path,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **env},
+                user=self.user.pw_uid if self.user else None,
+                group=self.user.pw_gid if self.user else None,
+                extra_groups=[] if self.user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output_file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def may_start(self, port: int, program: str, file: str, key: str, kept_in: str = "state.json") -> bool:
         """Whether the port is free for a start; False where the server came up meanwhile, begun by a killed run.
 
         Raises ServersError where another process has the port.
@@ -119,7 +137,7 @@ class Home:
             if time.monotonic() > deadline:
                 raise ServersError(
                     f"port {port} is taken by another process",
-                    f"stop it, or change {key} in {self._directory}/state.json",
+                    f"stop it, or change {key} in {self._directory}/{kept_in}",
                 )
             time.sleep(0.05)
         return True

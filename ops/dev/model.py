@@ -79,6 +79,14 @@ class LocalStack:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Extras:
+    """What runs besides the database and its pooler; None for what does not."""
+
+    store: ObjectStore | None = None
+    redis_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
     """The servers as they run now."""
 
@@ -89,17 +97,11 @@ class Running:
     """What was done, one line each; empty where everything ran already as it should."""
     notes: tuple[str, ...] = ()
     """What the user should know, one line each."""
+    extras: Extras = Extras()
+    """Valkey and the S3 store."""
     socket_directory: Path | None = None
     """Where the superuser's socket is, for a native server."""
     host: str = HOST
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Extras:
-    """What runs besides the database and its pooler."""
-
-    store: ObjectStore
-    redis_url: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +122,11 @@ class Servers(Protocol):
     def require(self, report: Report, /) -> None:
         """Installs what is missing, where that may be done. Raises ServersError where the servers cannot be started."""
 
-    def start(self, stack: LocalStack, report: Report) -> Running:
-        """Starts what does not run and reconfigures what changed. Raises ServersError with the fix."""
+    def start(self, stack: LocalStack, report: Report, *, extras: bool) -> Running:
+        """Starts what does not run and reconfigures what changed; `extras`: Valkey and the S3 store as well.
+
+        Raises ServersError with the fix.
+        """
 
     def stop(self) -> tuple[str, ...]:
         """Stops what runs and gives what was stopped, one line each."""

@@ -5,12 +5,15 @@ from typing import Protocol
 
 import psutil
 
+from ops.dev import extras as beside
 from ops.dev import packages
 from ops.dev.home import Home
 from ops.dev.model import Kind, LocalStack, Report, Running, Status
+from ops.dev.object_store import ObjectStore
 from ops.dev.packages import Binaries
 from ops.dev.pgbouncer import PgBouncer
 from ops.dev.postgresql import PostgreSQL
+from ops.dev.valkey import Valkey
 
 
 class Server(Protocol):
@@ -29,30 +32,38 @@ class Server(Protocol):
 
 
 class Native:
-    """PostgreSQL and PgBouncer, run from a stack's folder."""
+    """PostgreSQL, PgBouncer, Valkey and the S3 store, run from a stack's folder."""
 
     kind: Kind = "native"
 
     def __init__(self, directory: Path) -> None:
         self._home = Home(directory)
         self._postgresql, self._pgbouncer = PostgreSQL(self._home), PgBouncer(self._home)
-        self._servers: tuple[Server, ...] = (self._postgresql, self._pgbouncer)
+        self._servers: tuple[Server, ...] = (
+            self._postgresql,
+            self._pgbouncer,
+            Valkey(self._home),
+            ObjectStore(self._home),
+        )
         """In the order in which they start."""
 
     def require(self, report: Report, /) -> None:
         """Installs the programs where they are missing and may be installed. Raises ServersError otherwise."""
         packages.require(report)
 
-    def start(self, stack: LocalStack, report: Report) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool = True) -> Running:
         """Starts what does not run, and applies what changed."""
         binaries = packages.require(report)
+        if extras:
+            binaries = packages.with_extras(binaries, report)
         self._home.make()
         return Running(
             kind=self.kind,
             database_port=stack.state.database_port,
             pgbouncer_port=stack.state.pgbouncer_port,
             actions=tuple(action for server in self._servers for action in server.start(stack, binaries)),
-            notes=("Valkey and the S3 store run in containers alone: start Docker or Podman to have them.",),
+            extras=beside.of(stack),
+            notes=packages.missing_extras(binaries) if extras else (),
             socket_directory=self._postgresql.socket_directory,
         )
 

@@ -4,8 +4,9 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ops.dev.model import Report, ServersError
@@ -19,6 +20,10 @@ POSTGRESQL_FOLDERS = (
 )
 """Where PostgreSQL 15 is when it is not on PATH."""
 
+VERSITYGW_PACKAGE = "github.com/versity/versitygw/cmd/versitygw"
+VERSITYGW = "v1.8.0"
+"""As the image in local/compose.yaml."""
+
 _PROBE_SECONDS = 15
 _INSTALL_SECONDS = 900
 
@@ -31,6 +36,10 @@ class Binaries:
     """The folder with initdb, pg_ctl and postgres."""
     pgbouncer: Path
     pgbouncer_version: tuple[int, int]
+    valkey: Path | None = None
+    """valkey-server, or redis-server in its place; None: the stack runs without."""
+    versitygw: Path | None = None
+    """The S3 store; None: the stack runs without."""
 
 
 def find() -> Binaries | None:
@@ -51,6 +60,60 @@ def find() -> Binaries | None:
 def require(report: Report) -> Binaries:
     """The programs, installed where they are missing. Raises ServersError with the command to run where that fails."""
     return find() or install(report)
+
+
+def with_extras(binaries: Binaries, report: Report) -> Binaries:
+    """The same with Valkey and the S3 store, which are installed where that can be done; a stack runs without them."""
+    return replace(binaries, valkey=find_valkey() or _install_redis(report), versitygw=versitygw(report))
+
+
+def find_valkey() -> Path | None:
+    """Valkey, or Redis in its place."""
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def missing_extras(binaries: Binaries) -> tuple[str, ...]:
+    """What the stack runs without and how to have it, one line each."""
+    notes = []
+    if binaries.valkey is None:
+        notes.append("Valkey does not run: install valkey-server or redis-server, then run make up again")
+    if binaries.versitygw is None:
+        notes.append(
+            f"the S3 store does not run, so uploads fail: go install {VERSITYGW_PACKAGE}@{VERSITYGW}, or start Docker"
+        )
+    return tuple(notes)
+
+
+def versitygw(report: Report) -> Path | None:
+    """The pinned versitygw from its Go module, built once per user; one on PATH comes first."""
+    if found := shutil.which("versitygw"):
+        return Path(found)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    if os.geteuid() == 0:
+        cache = Path("/var/cache")  # root's own cache is closed to the user who runs the servers
+    folder = cache / "lightwave" / f"versitygw-{VERSITYGW}"
+    program = folder / "versitygw"
+    go = shutil.which("go")
+    if not program.exists() and go:
+        report(f"building the S3 store versitygw {VERSITYGW} from its Go module, once")
+        try:
+            output(
+                [go, "install", f"{VERSITYGW_PACKAGE}@{VERSITYGW}"],
+                timeout=_INSTALL_SECONDS,
+                env={"GOBIN": str(folder), "CGO_ENABLED": "0"},
+            )
+        except ProcessError as error:
+            report(f"the S3 store cannot be built: {error}")
+    return program if program.exists() else None
+
+
+def _install_redis(report: Report) -> Path | None:
+    if _may_install():
+        report("installing Debian's package redis-server")
+        with suppress(ProcessError):
+            _apt("redis-server", {"redis-server": "/usr/bin/redis-server"})
+    return find_valkey()
 
 
 def succeeds(command: Sequence[str]) -> bool:
@@ -83,7 +146,7 @@ if [ ! -e "$policy" ]; then
 fi
 # Not from this script, which comes from standard input.
 apt-get update -q < /dev/null
-apt-get install -q -y --no-install-recommends postgresql-15 pgbouncer < /dev/null
+apt-get install -q -y --no-install-recommends {packages} < /dev/null
 # Nor at the next boot, where there is systemd.
 if command -v systemctl > /dev/null; then systemctl disable -q {units} || true; fi
 """
@@ -91,24 +154,36 @@ if command -v systemctl > /dev/null; then systemctl disable -q {units} || true; 
 
 def install(report: Report) -> Binaries:
     """Installs Debian 12's packages, as root or with sudo. Raises ServersError with the command to run otherwise."""
-    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if not (_is_debian_12() and shutil.which("apt-get") and (not root or succeeds([*root, "true"]))):
+    if not _may_install():
         raise ServersError(
             "neither Docker nor Podman answers, and PostgreSQL 15 and PgBouncer are not both on this machine",
             f"start Docker or Podman, or run:\n  {_install_command()}",
         )
-    # A service that was there before belongs to somebody.
-    before = {"postgresql": Path("/usr/lib/postgresql").exists(), "pgbouncer": Path("/usr/sbin/pgbouncer").exists()}
-    units = " ".join(name for name, existed in before.items() if not existed)
     report("installing Debian's packages postgresql-15 and pgbouncer")
     try:
-        output([*root, "sh"], timeout=_INSTALL_SECONDS, stdin=_INSTALL.replace("{units}", units))
+        _apt("postgresql-15 pgbouncer", {"postgresql": "/usr/lib/postgresql", "pgbouncer": "/usr/sbin/pgbouncer"})
     except ProcessError as error:
         raise ServersError(f"installing Debian's packages failed: {error}", _install_command()) from None
     binaries = find()
     if binaries is None:
         raise ServersError("Debian's packages are installed, and their programs are not found", _install_command())
     return binaries
+
+
+def _may_install() -> bool:
+    return _is_debian_12() and shutil.which("apt-get") is not None and (not _root() or succeeds([*_root(), "true"]))
+
+
+def _root() -> list[str]:
+    return [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+
+def _apt(packages: str, services: Mapping[str, str]) -> None:
+    """Installs Debian's packages. `services` names what they would start, and where it is when it was there before."""
+    # A service that was there before belongs to somebody.
+    units = " ".join(name for name, place in services.items() if not Path(place).exists())
+    script = _INSTALL.replace("{packages}", packages).replace("{units}", units)
+    output([*_root(), "sh"], timeout=_INSTALL_SECONDS, stdin=script)
 
 
 def _os_release() -> dict[str, str]:

@@ -41,7 +41,7 @@ def reserve(directory: Path, usual: int, besides: Collection[int] = ()) -> int:
     """
     directory = directory.resolve()
     folder = _shared_folder(directory)
-    with locked(folder):
+    with locked(folder, "ports"):
         file = folder / "ports.json"
         owners = {port: owner for port, owner in _read(file).items() if owner.exists()}
         taken = {*(port for port, owner in owners.items() if owner != directory), *besides}

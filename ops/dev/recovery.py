@@ -6,9 +6,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from ops.deploy.pulumi_cli import ROLE, SCHEMA, Pending
+from ops.deploy.pulumi_cli import Pending
 from ops.dev.model import make
 from ops.plan.recorder import Recording
+from policies.tokens import ROLE, SCHEMA
 from settings.problems import OperatorError
 
 

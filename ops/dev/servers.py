@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ops.dev import containers, ports, state
+from ops.dev import extras as beside
 from ops.dev.containers import Containers
 from ops.dev.files import LOCK, locked, write_private
 from ops.dev.model import Extras, Kind, LocalStack, Report, Running, Servers, ServersError, Status, make
@@ -27,10 +28,12 @@ def start(
     *,
     kind: Literal["auto"] | Kind = "auto",
     report: Report = print,
+    extras: bool = True,
 ) -> Running:
     """Starts the servers of a local stack as its settings say; does nothing where they run so already.
 
-    `directory` is the stack's folder (`state.folder`). Raises ServersError with the fix.
+    `directory` is the stack's folder (`state.folder`); without `extras` there is no Valkey and no S3 store. Raises
+    ServersError with the fix.
     """
     stack = LocalStack.of(settings, directory or state.folder(settings.stack))
     with locked(stack.directory):
@@ -40,7 +43,7 @@ def start(
             _require_ports(stack)
         # Before anything is started: a killed start can be stopped, and goes on with the same kind of servers.
         write_private(stack.directory / state.RECORD, json.dumps({"kind": servers.kind}) + "\n")
-        return servers.start(stack, report)
+        return servers.start(stack, report, extras=extras)
 
 
 def stop(directory: Path, *, wipe: bool = False) -> tuple[str, ...]:
@@ -91,9 +94,9 @@ def status(directory: Path) -> Status:
     return Status(kind=None) if kind is None else _servers(directory, kind).status()
 
 
-def extras(directory: Path) -> Extras | None:
-    """The S3 store and Valkey of this folder; None where there are none."""
-    return containers.extras(directory)
+def extras_of(settings: Settings, directory: Path | None = None) -> Extras:
+    """Valkey and the S3 store of a local stack, as services reach them."""
+    return beside.of(LocalStack.of(settings, directory or state.folder(settings.stack)))
 
 
 def _stop(directory: Path, *, wipe: bool) -> list[str]:

@@ -1,43 +1,78 @@
-"""The platform as a Mermaid picture, drawn from the settings."""
+"""The platform as a Mermaid picture, drawn from the settings and the table of network flows."""
 
-import settings
-from settings import RdsSettings, Settings
+from collections.abc import Iterator
+
+from components.kubernetes.network_flows import (
+    API,
+    PAYLOAD,
+    PAYLOAD_PORT,
+    REDIS,
+    SHARED_NAMESPACE,
+    Pods,
+    platform_flows,
+)
+from settings import DATABASE, Product, RdsSettings, Settings
+
+_SERVICE_PODS = {"payload": PAYLOAD, "django": API}
+"""Labels of the pods that serve requests, by framework."""
 
 
-def mermaid(told: Settings) -> str:
+def mermaid(settings: Settings) -> str:
     """A flowchart that GitHub draws: products, their namespaces, PgBouncer, Valkey, the database, the media bucket."""
-    rds = isinstance(told.database, RdsSettings)
+    products = settings.products.values()
+    rds = isinstance(settings.database, RdsSettings)
     lines = ["flowchart LR"]
-    homeless = []
-    for product in told.products.values():
+    without_namespace = []
+    for product in products:
         node = f'{product.name}["{product.name}<br/>{product.login_role}"]'
-        if product.namespace and told.kubernetes:
+        if product.namespace and settings.kubernetes:
             lines += [f'  subgraph ns_{product.name}["namespace {product.namespace}"]', f"    {node}", "  end"]
         else:
-            homeless.append(f"  {node}")
-    lines += homeless
-    where = "namespace shared" if told.kubernetes else "this machine"
+            without_namespace.append(f"  {node}")
+    lines += without_namespace
+    where = f"namespace {SHARED_NAMESPACE}" if settings.kubernetes else "this machine"
     lines += [
         f'  subgraph pooler["{where}"]',
-        f'    pgbouncer["PgBouncer x {told.pgbouncer.replicas}<br/>transaction mode"]',
-        *(['    valkey["Valkey<br/>cache and queues"]'] if told.valkey else []),
+        f'    pgbouncer["PgBouncer x {settings.pgbouncer.replicas}<br/>transaction mode"]',
+        *(['    valkey["Valkey<br/>cache and queues"]'] if settings.valkey else []),
         "  end",
-        f'  database[("{"RDS " if rds else ""}PostgreSQL 15<br/>{settings.DATABASE}")]',
+        f'  database[("{"RDS " if rds else ""}PostgreSQL 15<br/>{DATABASE}")]',
         "  pgbouncer --> database",
     ]
-    for product in told.products.values():
+    for product in products:
         lines.append(f"  {product.name} -->|{product.schema_name}| pgbouncer")
-        lines += [f"  {product.name} -.->|reads {other.schema_name}| pgbouncer" for other in told.readable_by(product)]
-    names = set(told.products)
-    if told.valkey:
-        lines += [f"  {p.name} -->|Redis| valkey" for p in told.products.values() if p.framework == "django"]
-    if {"django", "payload"} <= names:
-        lines.append("  django -->|REST :3000| payload")
-    if told.media:
+        readable = settings.readable_by(product)
+        lines += [f"  {product.name} -.->|reads {other.schema_name}| pgbouncer" for other in readable]
+    lines += _service_arrows(settings)
+    if settings.media:
         lines += [
-            f'  bucket[("R2 {told.media.bucket}")]',
-            f'  cdn(["{told.media.domain}"])',
+            f'  bucket[("R2 {settings.media.bucket}")]',
+            f'  cdn(["{settings.media.domain}"])',
             "  cdn --> bucket",
         ]
-        lines += [f"  {p.name} -->|S3| bucket" for p in told.products.values() if p.framework == "payload"]
+        lines += [f"  {product.name} -->|S3| bucket" for product in products if product.framework == "payload"]
     return "\n".join(lines) + "\n"
+
+
+def _service_arrows(settings: Settings) -> Iterator[str]:
+    """Who calls Valkey and the other products' services, as far as the flows allow it."""
+    products = settings.products.values()
+    # The picture shows neither the edge nor the database's networks.
+    flows = platform_flows(products=products, edge_namespace="", database_cidrs=())
+    calls = [(flow.source, flow.destination, flow.port) for flow in flows if isinstance(flow.destination, Pods)]
+    if settings.valkey:
+        valkey = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
+        for source, destination, _ in calls:
+            if destination == valkey:
+                yield from (f"  {caller.name} -->|Redis| valkey" for caller in products if _runs_in(caller, source))
+    for source, destination, port in calls:
+        for callee in products:
+            if port == PAYLOAD_PORT and _runs_in(callee, destination):
+                callers = [product for product in products if _runs_in(product, source) and product is not callee]
+                yield from (f"  {caller.name} -->|REST :{port}| {callee.name}" for caller in callers)
+
+
+def _runs_in(product: Product, pods: Pods) -> bool:
+    """Whether the product's service is among the pods."""
+    labels = _SERVICE_PODS.get(product.framework or "", {})
+    return product.namespace == pods.namespace and pods.labels.items() <= labels.items()

@@ -1,6 +1,6 @@
-"""The offline plan: what a stack declares, written to build/<stack>/ with no engine and no credentials.
+"""The offline plan: what a stack declares, written to build/<stack>/ without the Pulumi CLI and without credentials.
 
-No secret value is in any of its files, and the same program gives the same bytes.
+None of its files contains a secret value, and the same program gives the same bytes.
 """
 
 import json
@@ -10,38 +10,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import settings
 from components.database.connection_budget import connection_budget
-from ops.dev import env as env_files
-from ops.plan import diagram as picture
-from ops.plan import manifests, sql
-from ops.plan.recorder import Recording, Resource, Secret, masked, record_stack
+from components.services.env import env_names
+from ops.plan import diagram, manifests, sql
+from ops.plan.recorder import RecordedResource, Recording, StackRecording, masked, record_program
 from ops.verify import matrix as access_matrix
+from policies.rules.model import Secret
+from settings import KNOWN_AT_DEPLOY, ROOT, Settings
 
 
 def document(stack: str) -> dict[str, Any]:
     """The stack's plan as plan.json and the golden plans hold it. Raises SettingsError when the config is wrong."""
-    return _document(record_stack(stack), _settings(stack))
+    return _document(record_program(stack))
 
 
-def _settings(stack: str) -> settings.Settings:
-    with settings.offline():
-        return settings.load(stack, settings.stack_config(stack))
-
-
-def _document(recording: Recording, told: settings.Settings) -> dict[str, Any]:
+def _document(program: StackRecording) -> dict[str, Any]:
+    recording, settings = program
     return {
         "stack": recording.stack,
-        "access": access_matrix.table(told),
-        "budget": list(connection_budget(told).lines()),
-        "picture": picture.mermaid(told).splitlines(),
+        "access": access_matrix.table(settings),
+        "budget": list(connection_budget(settings).lines()),
+        "picture": diagram.mermaid(settings).splitlines(),
         "resources": {resource.urn: _resource(resource) for resource in recording.resources},
         "outputs": masked(recording.outputs),
         "warnings": list(recording.warnings),
     }
 
 
-def _resource(resource: Resource) -> dict[str, Any]:
+def _resource(resource: RecordedResource) -> dict[str, Any]:
     options = {
         "protect": resource.protect,
         "dependsOn": [_short(urn) for urn in resource.depends_on],
@@ -65,7 +61,7 @@ def _resource(resource: Resource) -> dict[str, Any]:
 
 
 def _short(urn: str) -> str:
-    """type::name of a URN: enough to find it, and short enough to review."""
+    """type::name of a URN: enough to find it, short enough to review."""
     return "::".join(urn.split("::")[2:]).rpartition("$")[2]
 
 
@@ -76,20 +72,20 @@ def text(document: Mapping[str, Any]) -> str:
 
 def write(stack: str, directory: Path | None = None) -> Path:
     """Writes the plan of a stack and returns its folder. Raises SettingsError when the config is wrong."""
-    recording, told = record_stack(stack), _settings(stack)
-    folder = directory or settings.ROOT / "build" / stack
+    recording, settings = program = record_program(stack)
+    folder = directory or ROOT / "build" / stack
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
 
     files = {
-        "plan.json": text(_document(recording, told)),
-        "plan.md": markdown(recording, told),
-        "access-matrix.md": access_matrix.markdown(told),
-        "architecture.mmd": picture.mermaid(told),
+        "plan.json": text(_document(program)),
+        "plan.md": markdown(recording, settings),
+        "access-matrix.md": access_matrix.markdown(settings),
+        "architecture.mmd": diagram.mermaid(settings),
         "database.sql": sql.script(recording),
-        "pgbouncer.ini": manifests.pgbouncer_ini(recording, told),
-        "env-keys.json": text(_env_keys(recording, told)),
+        "pgbouncer.ini": manifests.pgbouncer_ini(recording, settings),
+        "env-keys.json": text(_env_keys(recording, settings)),
     }
     for name, content in files.items():
         (folder / name).write_text(content)
@@ -97,32 +93,32 @@ def write(stack: str, directory: Path | None = None) -> Path:
     return folder
 
 
-def _env_keys(recording: Recording, told: settings.Settings) -> dict[str, list[str]]:
-    """By service key: the variables that its environment has. Values are no business of a plan."""
+def _env_keys(recording: Recording, settings: Settings) -> dict[str, list[str]]:
+    """The names of each service's environment variables, by service key. A plan has no values."""
     envs = recording.outputs.get("service_env")
-    services = [product for product in told.products.values() if product.service]
+    services = [product for product in settings.products.values() if product.service]
     if isinstance(envs, Secret):
         return {str(p.service): sorted(envs.value[p.name]) for p in services if p.name in envs.value}
-    return {str(p.service): sorted(entry.name for entry in env_files.for_local(told, p)) for p in services}
+    return {str(p.service): sorted(env_names(p)) for p in services}
 
 
-def markdown(recording: Recording, told: settings.Settings) -> str:
-    """What a reviewer reads: counts, what is still unknown, warnings, budget, matrix, picture, every resource."""
+def markdown(recording: Recording, settings: Settings) -> str:
+    """The reviewer's page: counts, warnings, access matrix, connection budget, picture, resources, unknown inputs."""
     unknown = sorted({key for resource in recording.resources for key in _unknown(resource)})
     parts = [
         f"# Plan of {recording.stack}",
-        f"{len(recording.resources)} resources, from the program alone: nothing was asked of any account.",
+        f"{len(recording.resources)} resources, from the program alone: no account was queried.",
         _table(("type", "count"), sorted(Counter(r.type for r in recording.resources if r.custom).items())),
     ]
     if recording.warnings:
         parts += ["## Warnings", "\n".join(f"- {warning}" for warning in recording.warnings)]
     parts += [
         "## Who may do what",
-        access_matrix.markdown(told),
+        access_matrix.markdown(settings),
         "## Connection budget",
-        "\n".join(f"- {line}" for line in connection_budget(told).lines()),
+        "\n".join(f"- {line}" for line in connection_budget(settings).lines()),
         "## Picture",
-        f"```mermaid\n{picture.mermaid(told)}```",
+        f"```mermaid\n{diagram.mermaid(settings)}```",
         "## Resources",
         _table(
             ("resource", "type", "parent", "protected"),
@@ -130,18 +126,18 @@ def markdown(recording: Recording, told: settings.Settings) -> str:
         ),
     ]
     if unknown:
-        parts += [f"## {settings.KNOWN_AT_DEPLOY}", "\n".join(f"- {key}" for key in unknown)]
+        parts += [f"## {KNOWN_AT_DEPLOY}", "\n".join(f"- {key}" for key in unknown)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _unknown(resource: Resource) -> list[str]:
+def _unknown(resource: RecordedResource) -> list[str]:
     return [
         f"{resource.type} {resource.name}: {key}"
         for key, value in resource.inputs.items()
-        if not isinstance(value, Secret) and settings.KNOWN_AT_DEPLOY in json.dumps(masked(value), ensure_ascii=False)
+        if not isinstance(value, Secret) and KNOWN_AT_DEPLOY in json.dumps(masked(value), ensure_ascii=False)
     ]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(str(field) for field in line)} |" for line in lines)

@@ -1,7 +1,6 @@
-"""Records what the program declares, with no engine and no credentials.
+"""Records what the program declares, without the Pulumi CLI and without credentials.
 
-The one recorder, over the SDK's own mock monitor, behind `make plan`, the unit tests, the golden plans and the
-policies.
+The one recorder, over the SDK's own mock monitor, for `make plan`, the unit tests, the golden plans and the policies.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ import logging
 import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime import settings as runtime_settings
@@ -19,16 +18,12 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.stack import run_in_stack
 
 import settings
+from policies import tokens
+from policies.rules.model import UNKNOWN, Resource, Secret
+from settings import Settings
 
 _SIGNATURE = rpc._special_sig_key
 _SECRET_SIGNATURE = rpc._special_secret_sig
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that the program marked as secret. Its repr does not tell it."""
-
-    value: Any = field(repr=False)
 
 
 MASK = "[secret]"
@@ -44,22 +39,16 @@ def masked(value: Any) -> Any:
         return [masked(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)  # every number on the wire is a float
-    return value
+    return str(value) if value is UNKNOWN else value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resource:
-    """One registered resource, as the engine would have been told."""
+class RecordedResource(Resource):
+    """One registered resource with its options, as the Pulumi CLI would receive it."""
 
-    urn: str
-    type: str
-    name: str
     custom: bool
     parent: str
     """URN of the parent; empty for the stack's own children."""
-    inputs: Mapping[str, Any]
-    """Secrets are wrapped in `Secret`, at the depth where the program marked them."""
-    protect: bool
     depends_on: tuple[str, ...]
     """URNs, sorted: explicit dependencies and those that follow from inputs."""
     provider: str
@@ -73,7 +62,7 @@ class Resource:
     import_id: str
     deleted_with: str
     custom_timeouts: Mapping[str, str] = field(default_factory=dict)
-    """By operation, where it has one of its own."""
+    """By operation; empty for the provider's defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +70,27 @@ class Recording:
     """Everything one run of the program declared."""
 
     stack: str
-    resources: tuple[Resource, ...]
+    resources: tuple[RecordedResource, ...]
     """Sorted by URN: registration order differs from run to run."""
     component_outputs: Mapping[str, Mapping[str, Any]]
     """By URN of the component."""
     outputs: Mapping[str, Any]
-    """The stack's outputs."""
     calls: tuple[tuple[str, Mapping[str, Any]], ...]
     """Provider functions that were called: token and arguments, sorted by token."""
     warnings: tuple[str, ...]
-    """What the program warned about."""
 
-    def of_type(self, type_: str) -> list[Resource]:
+    def of_type(self, type_: str) -> list[RecordedResource]:
         """The resources of one type token."""
         return [resource for resource in self.resources if resource.type == type_]
 
-    def one(self, type_: str, name: str) -> Resource:
+    def one(self, type_: str, name: str) -> RecordedResource:
         """The resource of that type and name. Raises KeyError when there is not exactly one."""
         found = [resource for resource in self.of_type(type_) if resource.name == name]
         if len(found) != 1:
             raise KeyError(f"{len(found)} resources {type_} {name}")
         return found[0]
 
-    def children(self, urn: str) -> list[Resource]:
+    def children(self, urn: str) -> list[RecordedResource]:
         """The resources whose parent has that URN."""
         return [resource for resource in self.resources if resource.parent == urn]
 
@@ -116,15 +103,12 @@ def secret(value: Any) -> dict[str, Any]:
 KNOWN = settings.KNOWN_AT_DEPLOY
 
 COMPUTED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "random:index/randomPassword:RandomPassword": lambda _: {
-        "result": secret(KNOWN),
-        "bcryptHash": secret(KNOWN),
-    },
-    "random:index/randomBytes:RandomBytes": lambda _: {"base64": secret("a25vd24gYXQgZGVwbG95"), "hex": secret(KNOWN)},
-    "cloudflare:index/accountToken:AccountToken": lambda _: {"value": secret(KNOWN)},
-    "aws:rds/instance:Instance": lambda _: {"address": KNOWN, "endpoint": KNOWN, "port": 5432, "arn": KNOWN},
+    tokens.RANDOM_PASSWORD: lambda _: {"result": secret(KNOWN), "bcryptHash": secret(KNOWN)},
+    tokens.RANDOM_BYTES: lambda _: {"base64": secret("a25vd24gYXQgZGVwbG95"), "hex": secret(KNOWN)},
+    tokens.ACCOUNT_TOKEN: lambda _: {"value": secret(KNOWN)},
+    tokens.RDS_INSTANCE: lambda _: {"address": KNOWN, "endpoint": KNOWN, "port": 5432, "arn": KNOWN},
 }
-"""What providers add to a resource's inputs, as far as the program reads it. Everything else reads as None."""
+"""The computed outputs that the program reads, by type. Every other output reads as None."""
 
 
 class _Mocks(mocks.Mocks):
@@ -134,7 +118,7 @@ class _Mocks(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         computed = COMPUTED[args.typ](args.inputs) if args.typ in COMPUTED else {}
-        # An ARN is the one computed output that most AWS resources share.
+        # Most AWS resources compute an ARN.
         known = {"arn": KNOWN} if args.typ.startswith("aws:") else {}
         return args.resource_id or f"{args.name}-id", {**known, **args.inputs, **computed}
 
@@ -155,21 +139,21 @@ FACTS: dict[str, dict[str, Any]] = {
         "certificateAuthorities": [{"data": KNOWN}],
         "vpcConfig": {"vpcId": KNOWN, "subnetIds": [KNOWN], "clusterSecurityGroupId": KNOWN},
     },
-    # TEST-NET-1: a placeholder that is a network, for the manifests must be valid.
+    # TEST-NET-1: a placeholder that is a valid network, because the manifests must be valid.
     "aws:ec2/getVpc:getVpc": {"cidrBlock": "192.0.2.0/24"},
     "aws:ec2/getSubnets:getSubnets": {"ids": [f"{KNOWN} (1)", f"{KNOWN} (2)"]},
 }
-"""Answers to the provider functions that the program calls: placeholders, for nothing is asked offline."""
+"""Placeholder answers to the provider functions that the program calls: offline, nothing is asked."""
 
 
 class _Monitor(mocks.MockMonitor):
     def __init__(self, mocks_: _Mocks) -> None:
         super().__init__(mocks_)
-        self.recorded: dict[str, Resource] = {}
+        self.recorded: dict[str, RecordedResource] = {}
         self.registered_outputs: dict[str, Mapping[str, Any]] = {}
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine makes it: a child's type is qualified by every ancestor's, not by the parent's alone."""
+        """As the Pulumi CLI makes it: a child's type is qualified by every ancestor's, not only by the parent's."""
         ancestors = parent.split("::")[2] if parent else ""
         if ancestors and ancestors != "pulumi:pulumi:Stack":
             type_ = f"{ancestors}${type_}"
@@ -181,7 +165,8 @@ class _Monitor(mocks.MockMonitor):
         if request.type != "pulumi:pulumi:Stack":
             if response.urn in self.recorded:
                 raise ValueError(f"two resources with the URN {response.urn}")
-            self.recorded[response.urn] = _resource(request, response.urn)
+            provider = self.recorded.get(request.provider.rpartition("::")[0])
+            self.recorded[response.urn] = _resource(request, response.urn, provider)
         return response
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 (the SDK's name)
@@ -189,9 +174,9 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
-def _resource(request: Any, urn: str) -> Resource:
+def _resource(request: Any, urn: str, provider: RecordedResource | None) -> RecordedResource:
     parent = "" if "::pulumi:pulumi:Stack::" in request.parent else request.parent
-    return Resource(
+    return RecordedResource(
         urn=urn,
         type=request.type,
         name=request.name,
@@ -199,6 +184,7 @@ def _resource(request: Any, urn: str) -> Resource:
         parent=parent,
         inputs=_plain(rpc.deserialize_properties(request.object)),
         protect=request.protect,
+        provider_inputs=provider.inputs if provider else {},
         depends_on=tuple(sorted(set(request.dependencies))),
         provider=request.provider.rpartition("::")[0],
         delete_before_replace=request.deleteBeforeReplace,
@@ -218,14 +204,14 @@ def _resource(request: Any, urn: str) -> Resource:
 
 
 def _plain(value: Any) -> Any:
-    """The SDK's wire form with its secret markers turned into `Secret`."""
+    """The SDK's wire form, its secret markers as `Secret` and the offline placeholder as `UNKNOWN`."""
     if isinstance(value, Mapping):
         if value.get(_SIGNATURE) == _SECRET_SIGNATURE:
             return Secret(_plain(value["value"]))
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    return value
+    return UNKNOWN if value == KNOWN else value
 
 
 class _Warnings(logging.Handler):
@@ -244,29 +230,29 @@ def record(
     config: Mapping[str, Any] | None = None,
     facts: Mapping[str, dict[str, Any]] | None = None,
 ) -> Recording:
-    """Runs `program` under the mock monitor, in an event loop and a context of its own.
+    """Runs `program` under the mock monitor, in its own event loop and context.
 
-    `config` holds whole values, as in a stack's file; `facts` answers to provider functions beside `FACTS`. Whatever
-    the program raises is raised.
+    `config` holds whole values, as in a stack's file; `facts` adds to, or replaces, the answers in `FACTS`. Raises what
+    the program raises.
     """
 
     def run() -> Recording:
         answers = _Mocks({**FACTS, **(facts or {})})
         monitor = _Monitor(answers)
-        heard = _Warnings()
+        warnings = _Warnings()
         logger = logging.Logger("pulumi-program")
-        logger.addHandler(heard)
+        logger.addHandler(warnings)
 
         async def program_once() -> None:
             program()
 
         async def recorded() -> None:
-            # Inside the loop: what these register must run on it.
+            # Inside the loop: what these calls register must run on it.
             mocks.set_mocks(
                 answers, project=settings.PROJECT, stack=stack, preview=False, logger=logger, monitor=monitor
             )
             runtime_settings.set_root_resource(None)  # type: ignore[arg-type]  # run_in_stack makes its own
-            # The SDK keeps these beyond a run that failed, and would wait for them in a loop that is closed.
+            # The SDK keeps these after a run that failed, and would wait for them in a closed loop.
             runtime_settings.SETTINGS.rpc_manager.clear()
             runtime_settings.SETTINGS.outputs.clear()
             set_all_config(
@@ -288,18 +274,34 @@ def record(
             component_outputs=outputs,
             outputs=dict(sorted(stack_outputs.items())),
             calls=tuple(sorted(answers.calls, key=lambda call: (call[0], repr(call[1])))),
-            warnings=tuple(sorted(set(heard.messages))),
+            warnings=tuple(sorted(set(warnings.messages))),
         )
 
     return contextvars.Context().run(run)
 
 
+class StackRecording(NamedTuple):
+    """The recording of a whole stack, and the settings that its program ran with."""
+
+    recording: Recording
+    settings: Settings
+
+
 def record_stack(stack: str, *, overrides: Mapping[str, Any] | None = None) -> Recording:
-    """Records the whole program with the stack's own config, `overrides` laid over it key by key.
+    """Records the whole program with the stack's config; `overrides` replaces keys of it.
 
     Raises SettingsError when the config is wrong.
     """
+    return record_program(stack, overrides=overrides).recording
+
+
+def record_program(stack: str, *, overrides: Mapping[str, Any] | None = None) -> StackRecording:
+    """As `record_stack`, with the settings that the program loaded."""
+    loaded: list[Settings] = []
+
+    def program() -> None:
+        loaded.append(runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__recorded__")["settings"])
+
     config = {**settings.stack_config(stack), **(overrides or {})}
-    return record(
-        lambda: runpy.run_path(str(settings.ROOT / "__main__.py"), run_name="__main__"), stack=stack, config=config
-    )
+    recording = record(program, stack=stack, config=config)
+    return StackRecording(recording, *loaded)

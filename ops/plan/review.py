@@ -1,23 +1,29 @@
-"""The review document: two plans compared, what matters most in front.
+"""The review document: two plans compared, the most important differences first.
 
-It compares the committed golden plans: no engine, no credentials, so a pull request from a fork gets it too.
+It compares the committed golden plans. That takes neither the Pulumi CLI nor credentials, so it also works for a pull
+request from a fork.
 """
 
 import difflib
 import json
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import settings
+from ops import process
+from ops.plan import document
+from policies import tokens
 from policies.rules import protection
+from settings.problems import OperatorError, Problem
 
 GOLDEN = "tests/golden"
-HOLDS_DATA = (*protection.HOLDS_DATA, "random:index/randomPassword:RandomPassword")
+GIT_TIMEOUT = 60
+"""Seconds for one git command."""
+HOLDS_DATA = (*protection.HOLDS_DATA, tokens.RANDOM_PASSWORD)
 """Types whose removal or replacement loses data or access to it."""
 
 REPLACES: Mapping[str, tuple[str, ...]] = {
-    "aws:rds/instance:Instance": (
+    tokens.RDS_INSTANCE: (
         "identifier",
         "dbName",
         "username",
@@ -25,9 +31,9 @@ REPLACES: Mapping[str, tuple[str, ...]] = {
         "kmsKeyId",
         "dbSubnetGroupName",
     ),
-    "cloudflare:index/r2Bucket:R2Bucket": ("accountId", "name", "jurisdiction"),
-    "postgresql:index/schema:Schema": ("database",),
-    "postgresql:index/grant:Grant": (
+    tokens.R2_BUCKET: ("accountId", "name", "jurisdiction"),
+    tokens.SCHEMA: ("database",),
+    tokens.GRANT: (
         "database",
         "role",
         "schema",
@@ -36,15 +42,15 @@ REPLACES: Mapping[str, tuple[str, ...]] = {
         "columns",
         "withGrantOption",
     ),
-    "postgresql:index/defaultPrivileges:DefaultPrivileges": ("database", "role", "schema", "owner", "objectType"),
-    "random:index/randomPassword:RandomPassword": ("keepers", "length", "special"),
+    tokens.DEFAULT_PRIVILEGES: ("database", "role", "schema", "owner", "objectType"),
+    tokens.RANDOM_PASSWORD: ("keepers", "length", "special"),
 }
-"""Inputs that replace their resource when they change, by type: the providers' schemas mark them so. A type that is not
-listed is shown as changed; only the engine's preview is sure."""
+"""Inputs that replace their resource when they change, by type, as marked in the providers' schemas. Other types are
+shown as changed; only `pulumi preview` knows for certain."""
 
 
 class Change(NamedTuple):
-    """One input or option that differs: dotted path, old and new value (None where there is none)."""
+    """One input or option that differs: dotted path, old and new value (None where absent)."""
 
     path: str
     old: Any
@@ -58,6 +64,30 @@ class Review(NamedTuple):
     removed: list[str]
     replaced: dict[str, list[Change]]
     changed: dict[str, list[Change]]
+
+
+def page(stacks: Sequence[str], base: str) -> str:
+    """What changes in each stack against a git ref. Raises OperatorError for a stale golden plan or an unknown ref."""
+    plans = _plans(stacks, base)
+    return "\n".join(["# What changes\n", *(markdown(stack, *both) for stack, both in plans.items())])
+
+
+def as_json(stacks: Sequence[str], base: str) -> str:
+    """What `page` shows of the resources, as JSON. Raises OperatorError as `page` does."""
+    reviews = {stack: compare(*both)._asdict() for stack, both in _plans(stacks, base).items()}
+    for review in reviews.values():
+        for kind in ("replaced", "changed"):
+            review[kind] = {urn: [change._asdict() for change in changes] for urn, changes in review[kind].items()}
+    return json.dumps(reviews, indent=2)
+
+
+def _plans(stacks: Sequence[str], base: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """By stack, the golden plans at the ref and in the working tree."""
+    golden_plans = {stack: golden(stack) for stack in stacks}
+    stale = [stack for stack, plan in golden_plans.items() if plan != document.document(stack)]
+    if stale:
+        raise OperatorError(f"the golden plans of {', '.join(stale)} are not what the program declares", "make golden")
+    return {stack: (golden_at(base, stack), plan) for stack, plan in golden_plans.items()}
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Review:
@@ -84,44 +114,45 @@ def _changes(old: Any, new: Any, path: str = "") -> list[Change]:
 
 
 def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
-    """The document of one stack: losses first, then replaced, removed, changed, added."""
+    """The document of one stack: possible losses first, then replaced, removed, changed and added resources."""
     review = compare(base, head)
+    differing = [key for key in ("access", "budget", "warnings") if base.get(key) != head.get(key)]
+    if not any(review) and not differing:
+        return f"## Stack {stack}\n\nNo change in what is declared.\n"
+    parts = [f"## Stack {stack}"]
     types = {urn: r["type"] for plan in (base, head) for urn, r in plan["resources"].items()}
+    if losses := _losses(review, types):
+        parts += ["### ⚠ Data or access to it may be lost", "\n".join(losses)]
+    new_warnings = [f"- {warning}" for warning in head.get("warnings", []) if warning not in base.get("warnings", [])]
+    if new_warnings:
+        parts += ["### ⚠ New warnings", "\n".join(new_warnings)]
+    for title, changes in (
+        ("Replaced", review.replaced),
+        ("Removed", dict.fromkeys(review.removed, ())),
+        ("Changed", review.changed),
+        ("Added", dict.fromkeys(review.added, ())),
+    ):
+        if changes:
+            lines = [line for urn in changes for line in (f"- {_label(urn)}", *_lines(changes[urn]))]
+            parts += [f"### {title} ({len(changes)})", "\n".join(lines)]
+    if "access" in differing:
+        parts += ["### Access", _matrix(base.get("access", {}), head.get("access", {}))]
+    if "budget" in differing:
+        parts += ["### Connection budget", _marked(base.get("budget", []), head.get("budget", []))]
+    if head.get("picture"):
+        parts += ["### Picture", "\n".join(["```mermaid", *head["picture"], "```"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _losses(review: Review, types: Mapping[str, str]) -> list[str]:
+    """What may lose data or access to it: removed, replaced or no longer protected."""
     unprotected = [
         urn
         for urn, changes in review.changed.items()
-        if any(c.path == "options.protect" and not c.new for c in changes)
+        if any(change.path == "options.protect" and not change.new for change in changes)
     ]
-    losses = [u for u in (*review.removed, *review.replaced) if types[u] in HOLDS_DATA] + unprotected
-    parts = [f"## Stack {stack}"]
-    told = [key for key in ("access", "budget", "warnings") if base.get(key) != head.get(key)]
-    if not any(review) and not told:
-        return parts[0] + "\n\nNo change in what is declared.\n"
-    if losses:
-        parts.append(
-            "### ⚠ Data or access to it may be lost\n\n"
-            + "\n".join(f"- **{_verb(urn, review)}** {_label(urn)}" for urn in losses)
-        )
-    new_warnings = [w for w in head.get("warnings", []) if w not in base.get("warnings", [])]
-    if new_warnings:
-        parts.append("### ⚠ New warnings\n\n" + "\n".join(f"- {warning}" for warning in new_warnings))
-    sections = (
-        ("Replaced", review.replaced),
-        ("Removed", dict.fromkeys(review.removed)),
-        ("Changed", review.changed),
-        ("Added", dict.fromkeys(review.added)),
-    )
-    for title, entries in sections:
-        if entries:
-            lines = [line for urn, changes in entries.items() for line in (f"- {_label(urn)}", *_lines(changes or []))]
-            parts.append(f"### {title} ({len(entries)})\n\n" + "\n".join(lines))
-    if "access" in told:
-        parts.append("### Access\n\n" + _matrix(base.get("access", {}), head.get("access", {})))
-    if "budget" in told:
-        parts.append("### Connection budget\n\n" + _marked(base.get("budget", []), head.get("budget", [])))
-    if head.get("picture"):
-        parts.append("### Picture\n\n```mermaid\n" + "\n".join(head["picture"]) + "\n```")
-    return "\n\n".join(parts) + "\n"
+    lost = [urn for urn in (*review.removed, *review.replaced) if types[urn] in HOLDS_DATA]
+    return [f"- **{_verb(urn, review)}** {_label(urn)}" for urn in (*lost, *unprotected)]
 
 
 def _verb(urn: str, review: Review) -> str:
@@ -135,7 +166,7 @@ def _label(urn: str) -> str:
     return f"`{name}` ({type_.rpartition('$')[2]})"
 
 
-def _lines(changes: list[Change]) -> list[str]:
+def _lines(changes: Iterable[Change]) -> list[str]:
     return [line for change in changes for line in _line(change)]
 
 
@@ -160,39 +191,58 @@ def _value(value: Any) -> str:
 
 
 def _matrix(old: Mapping[str, Mapping[str, str]], new: Mapping[str, Mapping[str, str]]) -> str:
-    """The access matrix as a table; a cell that changed says what it was and what it becomes."""
+    """The access matrix as a table; a changed field shows its old and new value."""
     columns = list(dict.fromkeys(column for rows in (new, old) for row in rows.values() for column in row))
     lines = [["login role", *columns], ["---"] * (len(columns) + 1)]
     for role in dict.fromkeys([*new, *old]):
-        cells = [(old.get(role, {}).get(column, ""), new.get(role, {}).get(column, "")) for column in columns]
+        fields = [(old.get(role, {}).get(column, ""), new.get(role, {}).get(column, "")) for column in columns]
         lines.append(
-            [f"`{role}`", *(now if was == now else f"**{was or 'absent'} → {now or 'absent'}**" for was, now in cells)]
+            [f"`{role}`", *(now if was == now else f"**{was or 'absent'} → {now or 'absent'}**" for was, now in fields)]
         )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _marked(old: list[str], new: list[str]) -> str:
-    """The head's lines, those that changed marked; lines that are gone struck through."""
+    """The new lines, with changed ones in bold and removed ones struck through."""
     gone = [f"- ~~{line}~~" for line in old if line not in new]
     return "\n".join([*(f"- **{line}**" if line not in old else f"- {line}" for line in new), *gone])
 
 
-def golden(stack: str) -> Mapping[str, Any]:
-    """The stack's golden plan in the working tree."""
-    document: dict[str, Any] = json.loads((settings.ROOT / GOLDEN / f"{stack}.json").read_text())
-    return document
+def golden(stack: str) -> dict[str, Any]:
+    """The stack's golden plan in the working tree. Raises OperatorError when there is none."""
+    try:
+        text = (settings.ROOT / GOLDEN / f"{stack}.json").read_text()
+    except FileNotFoundError:
+        raise OperatorError(f"{GOLDEN}/{stack}.json is missing", "make golden") from None
+    return _parsed(text)
 
 
-def golden_at(ref: str, stack: str) -> Mapping[str, Any]:
+def golden_at(ref: str, stack: str) -> dict[str, Any]:
     """The stack's golden plan at a git ref; an empty one where the ref has none.
 
-    Raises ValueError when there is no such ref.
+    Raises OperatorError when there is no such ref.
     """
-    git = ["git", "-C", str(settings.ROOT)]
-    if subprocess.run(
-        [*git, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"], capture_output=True, check=False
-    ).returncode:
-        raise ValueError(f"{ref} is no commit here; fetch it, or name another: make diff BASE=<ref>")
-    shown = subprocess.run([*git, "show", f"{ref}:{GOLDEN}/{stack}.json"], capture_output=True, text=True, check=False)
-    document: dict[str, Any] = json.loads(shown.stdout) if shown.returncode == 0 else {"resources": {}}
-    return document
+    path = f"{GOLDEN}/{stack}.json"
+    try:
+        commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").strip()
+    except process.ProcessError as error:
+        raise OperatorError(
+            Problem(
+                key="BASE",
+                what=f"{ref!r} is no commit of this repository",
+                expected="a git ref: a branch such as origin/main, a tag or a commit",
+                fix="git fetch origin, then make diff BASE=<ref>",
+            )
+        ) from error
+    if not _git("ls-tree", commit, path):
+        return {"resources": {}}
+    return _parsed(_git("show", f"{commit}:{path}"))
+
+
+def _git(*arguments: str) -> str:
+    return process.output(["git", *arguments], timeout=GIT_TIMEOUT, cwd=settings.ROOT)
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads(text)
+    return plan

@@ -1,7 +1,7 @@
-"""The plan's postgresql resources as SQL: what the provider would run, for a machine where no engine is to be had.
+"""The plan's postgresql resources as SQL, for a machine that cannot get the Pulumi CLI.
 
-It creates into an empty database and does nothing else. How a database was built is kept in its own comment, written in
-the transaction that builds it, so that the two ways are never mixed.
+It builds an empty database and does nothing else. A comment on the database records how it was built, written in the
+transaction that builds it, so that the two ways are never mixed.
 """
 
 import hashlib
@@ -14,29 +14,33 @@ from psycopg import sql
 
 import settings
 from ops.plan.recorder import Recording
+from policies import tokens
 from settings.problems import OperatorError
 
 ENGINE_MARK = "built by pulumi"
-"""Comment of a database that the engine manages."""
+"""Comment of a database that the Pulumi CLI manages."""
+
+
+_FIX = "make down WIPE=1, then make up"
 
 
 class NotEmptyError(OperatorError):
-    """The database holds something already, and it was not built from this SQL."""
+    """The database is not empty, and it was not built from this SQL."""
 
 
 def statements(recording: Recording, verifiers: Mapping[str, str] | None = None) -> list[str]:
-    """One statement a line of the catalog to be, each after what it depends on, in a stable order.
+    """The statements, each after those it depends on, in a stable order.
 
-    `verifiers` holds each login role's SCRAM verifier; without it they stay psql variables named after the role.
-    Raises KeyError for a postgresql resource that has no SQL here.
+    `verifiers` holds each login role's SCRAM verifier; without it, psql variables named after the roles take their
+    place. Raises KeyError for a postgresql resource that has no SQL here.
     """
-    resources = {r.urn: r for r in recording.resources if r.type.startswith("postgresql:index/")}
+    resources = {r.urn: r for r in recording.resources if r.type.startswith(tokens.POSTGRESQL)}
     order = TopologicalSorter({urn: [d for d in r.depends_on if d in resources] for urn, r in resources.items()})
     return [text for urn in _stable(order) for text in _RENDER[resources[urn].type](resources[urn].inputs, verifiers)]
 
 
 def script(recording: Recording) -> str:
-    """The statements as a psql script that a reader, or psql -v <role>=<verifier>, can take."""
+    """The statements as a script to read, or to run with psql -v <role>=<verifier>."""
     body = "".join(f"{text};\n" for text in statements(recording))
     return f"-- Stack {recording.stack}: what the provider creates. Run once, as the admin, in one transaction.\n{body}"
 
@@ -62,7 +66,7 @@ def set_mark(connection: psycopg.Connection[Any], comment: str) -> None:
 
 
 def apply(connection: psycopg.Connection[Any], recording: Recording, verifiers: Mapping[str, str]) -> bool:
-    """Builds the connected database, as its admin, in one transaction; False when it stands already.
+    """Builds the connected database, as its admin, in one transaction; False when it is built already.
 
     Raises NotEmptyError when it was built another way, or from other SQL.
     """
@@ -71,16 +75,12 @@ def apply(connection: psycopg.Connection[Any], recording: Recording, verifiers: 
         if how == mark(recording):
             return False
         if how is not None:
-            raise NotEmptyError(
-                f"this database was {how}, which is not what the plan says now; run: make down WIPE=1, then make up"
-            )
+            raise NotEmptyError(f"this database was {how}, and the plan has changed since", _FIX)
         try:
             for text in statements(recording, verifiers):
                 connection.execute(text.encode())
         except (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateSchema) as error:
-            raise NotEmptyError(
-                f"this database is not empty ({error.diag.message_primary}); run: make down WIPE=1, then make up"
-            ) from error
+            raise NotEmptyError(f"this database is not empty ({error.diag.message_primary})", _FIX) from error
         set_mark(connection, mark(recording))
     return True
 
@@ -165,7 +165,7 @@ def _default_privileges(inputs: _Inputs, _: _Verifiers) -> Iterator[str]:
     scope = f" IN SCHEMA {_quoted(inputs['schema'])}" if inputs.get("schema") else ""
     objects = {"table": "TABLES", "function": "FUNCTIONS"}[inputs["objectType"]]
     role = _name(inputs["role"])
-    # Altering another role's default privileges takes membership in it, and the admin is no superuser.
+    # Altering another role's default privileges requires membership in it: the admin is no superuser.
     another = inputs["owner"] != settings.ADMIN
     if another:
         yield f"GRANT {owner} TO CURRENT_USER"
@@ -179,9 +179,9 @@ def _default_privileges(inputs: _Inputs, _: _Verifiers) -> Iterator[str]:
 
 
 _RENDER: Mapping[str, Callable[[_Inputs, _Verifiers], Iterator[str]]] = {
-    "postgresql:index/role:Role": _role,
-    "postgresql:index/schema:Schema": _schema,
-    "postgresql:index/extension:Extension": _extension,
-    "postgresql:index/grant:Grant": _grant,
-    "postgresql:index/defaultPrivileges:DefaultPrivileges": _default_privileges,
+    tokens.ROLE: _role,
+    tokens.SCHEMA: _schema,
+    tokens.EXTENSION: _extension,
+    tokens.GRANT: _grant,
+    tokens.DEFAULT_PRIVILEGES: _default_privileges,
 }

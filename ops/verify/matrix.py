@@ -1,4 +1,4 @@
-"""The access matrix: what every role may do, derived from the product table. Pure: it asks no server."""
+"""The access matrix: what every role may do, derived from the product table. It queries no server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ PUBLIC = "PUBLIC"
 """Every role, as GRANT names it."""
 
 DATABASE_OWNER = "pg_database_owner"
-"""PostgreSQL 15's owner of `public`: whoever owns the database is its member."""
+"""PostgreSQL 15's owner of `public`. The owner of the database is its implicit member."""
 
 
 class Access(StrEnum):
     """What a login role may do in one schema."""
 
     FULL = "full"
-    """Makes objects and owns what it makes. The schema itself stays the admin's."""
+    """Makes objects and owns them. The schema itself belongs to the admin."""
     READ = "read"
-    """SELECT on every table, those made later too."""
+    """SELECT on every table, including those made later."""
     NONE = "none"
 
 
@@ -38,16 +38,16 @@ _READ: Mapping[str, frozenset[str]] = {"schema": frozenset({"USAGE"}), "table": 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Role:
-    """One declared role. All attributes but LOGIN and INHERIT are off."""
+    """One declared role. All attributes except LOGIN and INHERIT are off."""
 
     name: str
     login: bool
     connection_limit: int = -1
-    """-1: none, as in pg_roles."""
+    """-1 means no limit, as in pg_roles."""
     settings: Mapping[str, str]
-    """What a session of the role starts with, by parameter (search_path as `a, b`; times in ms)."""
+    """Parameters that the role's sessions start with (search_path as `a, b`; times in ms)."""
     member_of: frozenset[str] = frozenset()
-    """The groups it belongs to, and so the only roles it may SET ROLE to."""
+    """Its groups, which are also the only roles it may SET ROLE to."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,21 +66,25 @@ class Matrix:
     readers: Mapping[str, str]
     """By schema: the group role that carries SELECT on its tables."""
     grants: Mapping[str, frozenset[tuple[str, str]]]
-    """By schema: (grantee, privilege) on the schema itself, its owner's left out."""
+    """By schema: (grantee, privilege) on the schema itself, without its owner's."""
 
     def privileges(self, role: str, schema: str, kind: str) -> frozenset[str]:
-        """What a login role can do with objects of that kind in the schema, however it comes about."""
+        """What a login role can do with objects of that kind in the schema, by whatever means."""
         access = self.access[role, schema]
         if access is Access.FULL:
             return frozenset(PRIVILEGES[kind])
         if kind == "function":
-            # PostgreSQL gives it to PUBLIC, which the products' functions are kept from; the admin's are for sharing.
+            # PostgreSQL grants it to PUBLIC. It is revoked for products' functions; the admin's are shared.
             return frozenset({"EXECUTE"} if self.public_executes(schema) else ())
         return _READ.get(kind, frozenset()) if access is Access.READ else frozenset()
 
     def public_executes(self, schema: str) -> bool:
-        """Whether PUBLIC keeps its EXECUTE on functions in the schema: everywhere but in the products' own."""
+        """Whether PUBLIC keeps EXECUTE on functions in the schema: everywhere but in the products' schemas."""
         return self.object_owners.get(schema) not in self.roles
+
+    def own_schema(self, role: str) -> str:
+        """The schema whose objects belong to the login role."""
+        return next(schema for schema, owner in self.object_owners.items() if owner == role)
 
     @property
     def logins(self) -> tuple[Role, ...]:
@@ -112,27 +116,27 @@ def matrix(settings: Settings) -> Matrix:
         access[product.login_role, "public"] = Access.READ
         roles[product.reader_role] = Role(name=product.reader_role, login=False, settings={})
 
-    own = {p.schema_name: p for p in products}
+    by_schema = {p.schema_name: p for p in products}
     return Matrix(
         login_group=LOGIN_GROUP,
         roles=roles,
         access=access,
-        schema_owners={"public": DATABASE_OWNER, EXTENSIONS_SCHEMA: ADMIN, **dict.fromkeys(own, ADMIN)},
-        object_owners={"public": ADMIN, **{schema: p.login_role for schema, p in own.items()}},
-        readers={"public": LOGIN_GROUP, **{schema: p.reader_role for schema, p in own.items()}},
+        schema_owners={"public": DATABASE_OWNER, EXTENSIONS_SCHEMA: ADMIN, **dict.fromkeys(by_schema, ADMIN)},
+        object_owners={"public": ADMIN, **{schema: p.login_role for schema, p in by_schema.items()}},
+        readers={"public": LOGIN_GROUP, **{schema: p.reader_role for schema, p in by_schema.items()}},
         grants={
             "public": frozenset({(PUBLIC, "USAGE")}),
             EXTENSIONS_SCHEMA: frozenset(),
             **{
                 schema: frozenset({(p.login_role, "USAGE"), (p.login_role, "CREATE"), (p.reader_role, "USAGE")})
-                for schema, p in own.items()
+                for schema, p in by_schema.items()
             },
         },
     )
 
 
 def table(settings: Settings) -> dict[str, dict[str, str]]:
-    """The matrix in words, by login role and column: a schema each, then the role's limits."""
+    """The matrix in words, by login role and column: one column per schema, then the role's limits."""
     expected = matrix(settings)
     schemas = list(expected.object_owners)
     schemas.append(schemas.pop(schemas.index("public")))
@@ -148,10 +152,10 @@ def table(settings: Settings) -> dict[str, dict[str, str]]:
 
 
 def markdown(settings: Settings) -> str:
-    """The matrix as a Markdown table, a login role a row and a schema a column, with what the words mean."""
+    """The matrix as a Markdown table, one row per login role and one column per schema, with a legend."""
     rows = table(settings)
     header = ["login role", *next(iter(rows.values()))]
-    lines = [header, ["---"] * len(header), *([f"`{role}`", *cells.values()] for role, cells in rows.items())]
+    lines = [header, ["---"] * len(header), *([f"`{role}`", *columns.values()] for role, columns in rows.items())]
     return (
         "".join(f"| {' | '.join(line)} |\n" for line in lines)
         + "\nfull: makes objects and owns them; cannot drop the schema. read: SELECT on every table, later ones too. "

@@ -1,15 +1,16 @@
 """RDS: encrypted, private, backed up, hard to delete, TLS only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from policies import tokens
 from policies.rules.model import (
     UNKNOWN,
     Answer,
     NotCheckable,
-    Problem,
     Resource,
     ResourceRule,
+    Violation,
     expect,
     is_false,
     is_true,
@@ -17,12 +18,9 @@ from policies.rules.model import (
     value_at,
 )
 
-INSTANCE = "aws:rds/instance:Instance"
-PARAMETER_GROUP = "aws:rds/parameterGroup:ParameterGroup"
-
 LEAST_BACKUP_DAYS = 7
+_SERVERS = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
 DEFAULT_MASTER_NAMES = ("postgres", "admin", "administrator", "root", "master", "rdsadmin")
-EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 
 def _encrypted(instance: Resource) -> Iterator[Answer]:
@@ -61,7 +59,7 @@ def _master_name(instance: Resource) -> Iterator[Answer]:
         instance.inputs,
         "username",
         lambda name: bool(name) and name.lower() not in DEFAULT_MASTER_NAMES,
-        "expected a name of its own",
+        "expected a name that is not a default",
     )
 
 
@@ -74,6 +72,45 @@ def _own_parameters(instance: Resource) -> Iterator[Answer]:
     )
 
 
+def _milliseconds(least: int) -> Callable[[str], bool]:
+    return lambda value: value == "-1" or (value.isdigit() and int(value) >= least)
+
+
+_SAFE_PARAMETERS: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "password_encryption": (lambda value: value == "scram-sha-256", "scram-sha-256"),
+    "ssl_min_protocol_version": (lambda value: value in ("TLSv1.2", "TLSv1.3"), "TLSv1.2 or TLSv1.3"),
+    # Statements hold passwords, and what customers entered.
+    "log_statement": (lambda value: value == "none", "none"),
+    "log_min_duration_statement": (_milliseconds(100), "-1, or 100 ms or more"),
+    "auto_explain.log_min_duration": (_milliseconds(100), "-1, or 100 ms or more"),
+    "row_security": (lambda value: value in ("1", "on"), "1"),
+}
+"""By parameter, the values that are safe, and how a message names them."""
+
+
+def _safe_parameters(group: Resource) -> Iterator[Answer]:
+    parameters = items_at(group.inputs, "parameters")
+    if parameters is UNKNOWN or UNKNOWN in parameters:
+        yield NotCheckable("parameters")
+        return
+    for parameter in parameters:
+        name, value = value_at(parameter, "name"), value_at(parameter, "value")
+        if UNKNOWN in (name, value):
+            yield NotCheckable(f"parameters.{name}")
+        elif name in _SAFE_PARAMETERS:
+            is_safe, expected = _SAFE_PARAMETERS[name]
+            if not is_safe(str(value)):
+                yield Violation(f"parameter {name} is {value}; expected {expected}")
+
+
+def _snapshot_private(snapshot: Resource) -> Iterator[Answer]:
+    accounts = items_at(snapshot.inputs, "sharedAccounts")
+    if accounts is UNKNOWN:
+        yield NotCheckable("sharedAccounts")
+    elif accounts:
+        yield Violation(f"is shared with {', '.join(map(str, accounts))}; expected no account")
+
+
 def _force_ssl(group: Resource) -> Iterator[Answer]:
     parameters = items_at(group.inputs, "parameters")
     if parameters is UNKNOWN or UNKNOWN in parameters:
@@ -83,120 +120,96 @@ def _force_ssl(group: Resource) -> Iterator[Answer]:
     if UNKNOWN in values:
         yield NotCheckable("parameters.rds.force_ssl")
     elif values != ["1"]:
-        yield Problem(f"parameter rds.force_ssl is {', '.join(map(str, values)) or 'not set'}; expected 1")
-
-
-_INGRESS_RULES = (
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
-    "aws:ec2/securityGroupRule:SecurityGroupRule",
-    "aws:ec2/securityGroup:SecurityGroup",
-)
-
-
-def _no_open_ingress(resource: Resource) -> Iterator[Answer]:
-    inputs = resource.inputs
-    if resource.type == _INGRESS_RULES[0]:
-        for path in ("cidrIpv4", "cidrIpv6"):
-            yield from expect(
-                inputs, path, lambda cidr: cidr not in EVERYWHERE, "expected the cluster's security group"
-            )
-        return
-    # Both older forms carry lists; a rule of the second may be an egress.
-    if resource.type == _INGRESS_RULES[1]:
-        rules: Any = [inputs] if value_at(inputs, "type") != "egress" else []
-    else:
-        rules = items_at(inputs, "ingress")
-    if rules is UNKNOWN:
-        yield NotCheckable("ingress")
-        return
-    for rule in rules:
-        for path in ("cidrBlocks", "ipv6CidrBlocks"):
-            cidrs = items_at(rule, path)
-            if cidrs is UNKNOWN or UNKNOWN in cidrs:
-                yield NotCheckable(path)
-            elif set(cidrs) & set(EVERYWHERE):
-                yield Problem(f"{path} lets in {', '.join(cidrs)}; expected the cluster's security group")
+        yield Violation(f"parameter rds.force_ssl is {', '.join(map(str, values)) or 'not set'}; expected 1")
 
 
 RULES = (
     ResourceRule(
         name="rds-encrypted",
         description="The database's storage is encrypted.",
-        types=(INSTANCE,),
+        types=_SERVERS,
         check=_encrypted,
-        why="snapshots and disks hold every customer's data; RDS cannot encrypt an instance later",
-        mend="set storage_encrypted=True",
+        why="snapshots and disks hold all customer data; RDS cannot encrypt an instance later",
+        fix="set storage_encrypted=True",
     ),
     ResourceRule(
         name="rds-not-public",
         description="The database has no public address.",
-        types=(INSTANCE,),
+        types=(tokens.RDS_INSTANCE, tokens.RDS_CLUSTER_INSTANCE),
         check=_private,
-        why="a public address leaves the passwords as the only guard",
-        mend="set publicly_accessible=False; reach it through `make tunnel`",
-    ),
-    ResourceRule(
-        name="no-open-ingress",
-        description="No security group lets the whole internet in.",
-        types=_INGRESS_RULES,
-        check=_no_open_ingress,
-        why="the database is to be reached from the cluster alone",
-        mend="name the cluster's security group as the source",
+        why="with a public address the passwords are the only protection",
+        fix="set publicly_accessible=False; reach it through `make tunnel`",
     ),
     ResourceRule(
         name="rds-deletion-protection",
         description="RDS refuses to delete the database.",
-        types=(INSTANCE,),
+        types=_SERVERS,
         check=_deletion_protection,
-        why="it is the last guard when Pulumi's own protection has been taken away",
-        mend="set deletion_protection=True",
+        why="it is the last guard when Pulumi's own protection has been removed",
+        fix="set deletion_protection=True",
     ),
     ResourceRule(
         name="rds-final-snapshot",
         description="Deleting the database leaves a final snapshot and its backups.",
-        types=(INSTANCE,),
+        types=_SERVERS,
         check=_final_snapshot,
-        why="without them a deletion is final",
-        mend="set skip_final_snapshot=False, final_snapshot_identifier and delete_automated_backups=False",
+        why="without them a deletion cannot be undone",
+        fix="set skip_final_snapshot=False, final_snapshot_identifier and delete_automated_backups=False",
     ),
     ResourceRule(
         name="rds-backups",
-        description=f"Backups are kept for {LEAST_BACKUP_DAYS} days at least.",
-        types=(INSTANCE,),
+        description=f"Backups are kept for at least {LEAST_BACKUP_DAYS} days.",
+        types=_SERVERS,
         check=_backups,
-        why="damage that is noticed after a weekend must still be reversible to a point in time",
-        mend="raise database.backupRetentionDays in the stack's config",
+        why="damage that is noticed after a weekend must still be recoverable to a point in time",
+        fix="raise database.backupRetentionDays in the stack's config",
     ),
     ResourceRule(
         name="rds-multi-az",
         description="The database has a standby in another zone.",
-        types=(INSTANCE,),
+        types=(tokens.RDS_INSTANCE,),
         check=_multi_az,
         why="the loss of one zone would take every service down until a restore",
-        mend="set database.multiAz to true in the stack's config",
+        fix="set database.multiAz to true in the stack's config",
     ),
     ResourceRule(
         name="rds-master-name",
-        description="The master role does not bear a default name.",
-        types=(INSTANCE,),
+        description="The master role does not have a default name.",
+        types=(tokens.RDS_INSTANCE,),
         check=_master_name,
-        why="default names are what password guessing starts with",
-        mend="choose another username; on an existing instance that means a restore into a new one",
+        why="password guessing starts with default names",
+        fix="choose another username; on an existing instance that means a restore into a new one",
     ),
     ResourceRule(
         name="rds-own-parameters",
         description="The database has a parameter group of its own.",
-        types=(INSTANCE,),
+        types=(tokens.RDS_INSTANCE,),
         check=_own_parameters,
         why="AWS's default group cannot be changed",
-        mend="set parameter_group_name to the platform's group",
+        fix="set parameter_group_name to the platform's group",
     ),
     ResourceRule(
         name="rds-force-ssl",
         description="The database refuses connections without TLS.",
-        types=(PARAMETER_GROUP,),
+        types=(tokens.RDS_PARAMETER_GROUP,),
         check=_force_ssl,
-        why="otherwise a client with the wrong sslmode sends its queries and their answers in the clear",
-        mend="put rds.force_ssl = 1 into the parameter group",
+        why="otherwise a client with the wrong sslmode sends queries and results unencrypted",
+        fix="set rds.force_ssl = 1 in the parameter group",
+    ),
+    ResourceRule(
+        name="rds-safe-parameters",
+        description="No parameter weakens passwords or TLS, or logs statements.",
+        types=(tokens.RDS_PARAMETER_GROUP,),
+        check=_safe_parameters,
+        why="logs are read by more people than the database, and statements hold passwords and customers' data",
+        fix="leave the parameter at its default",
+    ),
+    ResourceRule(
+        name="rds-snapshot-private",
+        description="No snapshot is shared.",
+        types=(tokens.RDS_SNAPSHOT,),
+        check=_snapshot_private,
+        why="a snapshot is the whole database, and 'all' is every AWS account",
+        fix="remove shared_accounts",
     ),
 )

@@ -1,22 +1,28 @@
-"""What the rules see: resources, whoever tells about them (the offline plan or the engine), and how a rule answers."""
+"""What the rules see and how they answer. The same resources come from the offline plan and from the Pulumi CLI."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from policies import tokens
 
-class _Unknown(Enum):
-    UNKNOWN = "not known before the deploy"
+
+class _Unknown(StrEnum):
+    # The same text as `settings.KNOWN_AT_DEPLOY`; a test holds the two together.
+    UNKNOWN = "<known at deploy>"
 
 
 UNKNOWN: Final = _Unknown.UNKNOWN
-"""Stands for a value that only the deploy will know."""
+"""Stands for a value that only the deploy will know. Rules compare with `is`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that the program marked as secret. Only the offline plan tells: the engine hands rules the bare value."""
+    """A value that the program marked as secret; its repr does not show it.
+
+    Only the offline plan has these: the Pulumi CLI hands rules the bare value.
+    """
 
     value: Any = field(repr=False)
 
@@ -29,15 +35,20 @@ class Resource:
     type: str
     name: str
     inputs: Mapping[str, Any]
-    """By the engine's names (camelCase); `Secret` and `UNKNOWN` may stand at any depth."""
+    """By the provider's names (camelCase); `Secret` and `UNKNOWN` may stand at any depth."""
     protect: bool = False
-    provider: Mapping[str, Any] = field(default_factory=dict)
-    """Inputs of its provider, where that is known."""
+    provider_inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs of its explicit provider; empty for a default one."""
     secrecy_known: bool = True
     """Whether a value that is not a `Secret` is known to be none."""
 
+    @property
+    def kind(self) -> str:
+        """The type that rules compare: the same for every API version of a Kubernetes object."""
+        return tokens.canonical(self.type)
 
-class Problem(NamedTuple):
+
+class Violation(NamedTuple):
     """One thing that is wrong with a resource."""
 
     what: str
@@ -49,7 +60,7 @@ class NotCheckable(NamedTuple):
     path: str
 
 
-Answer = Problem | NotCheckable
+Answer = Violation | NotCheckable
 
 
 class Finding(NamedTuple):
@@ -65,11 +76,11 @@ class _Rule:
     description: str
     """What must hold, in a sentence."""
     why: str
-    mend: str
+    fix: str
 
-    def message(self, resource: Resource, problem: Problem) -> str:
-        """Which resource, what is wrong, why it matters, how to mend it."""
-        return f"{resource.type} {resource.name}: {problem.what}\n  why: {self.why}\n  mend: {self.mend}"
+    def message(self, resource: Resource, violation: Violation) -> str:
+        """Which resource, what is wrong, why it matters, how to fix it."""
+        return f"{resource.type} {resource.name}: {violation.what}\n  why: {self.why}\n  fix: {self.fix}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +93,7 @@ class ResourceRule(_Rule):
     def findings(self, resources: Iterable[Resource]) -> Iterator[Finding]:
         """What is wrong with those of the resources that the rule is about."""
         for resource in resources:
-            if resource.type in self.types:
+            if resource.kind in self.types:
                 yield from (Finding(resource, answer) for answer in self.check(resource))
 
 
@@ -93,12 +104,12 @@ class StackRule(_Rule):
     check: Callable[[Sequence[Resource]], Iterator[Finding]]
 
     def findings(self, resources: Iterable[Resource]) -> Iterator[Finding]:
-        """What is wrong with the stack, each finding at the resource to mend."""
+        """What is wrong with the stack, each finding at the resource to fix."""
         yield from self.check(tuple(resources))
 
 
 def value_at(value: Any, path: str) -> Any:
-    """The value at a dotted path of keys, out of its `Secret`: None where there is none, UNKNOWN behind an unknown."""
+    """The value at a dotted path, without its `Secret`: None where there is none, UNKNOWN behind an unknown."""
     return bare(_marked_at(value, path))
 
 
@@ -126,13 +137,13 @@ def items_at(value: Any, path: str) -> Any:
 def expect(
     inputs: Any, path: str, holds: Callable[[Any], bool], otherwise: str, *, within: str = ""
 ) -> Iterator[Answer]:
-    """A problem unless `holds` says yes to the value at `path`. `within` is where `inputs` stands in the resource."""
+    """A violation unless `holds` is true of the value at `path`. `within` is where `inputs` is in the resource."""
     value = _marked_at(inputs, path)
     place = f"{within}.{path}" if within else path
     if bare(value) is UNKNOWN:
         yield NotCheckable(place)
     elif not holds(bare(value)):
-        yield Problem(f"{place} {'is not set' if value is None else f'is {_shown(value)}'}; {otherwise}")
+        yield Violation(f"{place} {'is not set' if value is None else f'is {_shown(value)}'}; {otherwise}")
 
 
 def is_true(value: Any) -> bool:
@@ -153,6 +164,6 @@ def is_not_true(value: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, Secret):
         return "wrong (it is secret)"
-    if isinstance(value, float) and value.is_integer():  # the wire knows no integers
+    if isinstance(value, float) and value.is_integer():  # the wire has no integers
         value = int(value)
     return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,61 +1,85 @@
-"""What holds data, or says who may read it, cannot be deleted by accident."""
+"""Resources that hold data, or decide who may read it, cannot be deleted by accident; and the rules see all of them."""
 
 from collections.abc import Iterator, Sequence
 
-from policies.rules.database import INSTANCE
-from policies.rules.media import BUCKET
-from policies.rules.model import Answer, Finding, Problem, Resource, ResourceRule, StackRule, expect, is_not_true
-from policies.rules.roles import DEFAULT_PRIVILEGES, GRANT, ROLE
-
-SCHEMA = "postgresql:index/schema:Schema"
+from policies import tokens
+from policies.rules.model import Answer, Finding, Resource, ResourceRule, StackRule, Violation, expect, is_not_true
 
 HOLDS_DATA = (
-    INSTANCE,
-    BUCKET,
-    SCHEMA,
-    ROLE,
-    GRANT,
-    DEFAULT_PRIVILEGES,
-    "aws:kms/key:Key",
-    "aws:s3/bucket:Bucket",
-    "aws:secretsmanager/secret:Secret",
-    "kubernetes:core/v1:PersistentVolumeClaim",
-    "postgresql:index/database:Database",
+    tokens.RDS_INSTANCE,
+    tokens.RDS_CLUSTER,
+    tokens.RDS_SNAPSHOT,
+    tokens.R2_BUCKET,
+    tokens.DATABASE,
+    tokens.SCHEMA,
+    tokens.ROLE,
+    tokens.GRANT,
+    tokens.GRANT_ROLE,
+    tokens.DEFAULT_PRIVILEGES,
+    tokens.KMS_KEY,
+    tokens.S3_BUCKET,
+    tokens.AWS_SECRET,
+    tokens.EBS_VOLUME,
+    tokens.EFS_FILE_SYSTEM,
+    # Deleting a namespace deletes everything in it, volume claims too.
+    tokens.NAMESPACE,
+    tokens.VOLUME,
+    tokens.VOLUME_CLAIM,
 )
+
+KNOWN_PACKAGES = ("pulumi", "lightwave", "aws", "cloudflare", "kubernetes", "postgresql", "random")
+"""The packages whose resources the rules can read."""
 
 
 def is_production(resources: Sequence[Resource]) -> bool:
-    """Whatever runs on RDS is production, and so is the stack of that name."""
-    return any(r.type == INSTANCE or r.urn.startswith("urn:pulumi:prod::") for r in resources)
+    """A stack with an RDS instance is production, and so is the stack `prod`."""
+    servers = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
+    return any(r.kind in servers or r.urn.startswith("urn:pulumi:prod::") for r in resources)
 
 
 def _protected(resources: Sequence[Resource]) -> Iterator[Finding]:
     if is_production(resources):
         for resource in resources:
-            if resource.type in HOLDS_DATA and not resource.protect:
-                yield Finding(resource, Problem("is not protected"))
+            if resource.kind in HOLDS_DATA and not resource.protect:
+                yield Finding(resource, Violation("is not protected"))
 
 
 def _no_cascade(schema: Resource) -> Iterator[Answer]:
     yield from expect(schema.inputs, "dropCascade", is_not_true, "expected false")
 
 
+def _visible(resources: Sequence[Resource]) -> Iterator[Finding]:
+    for resource in resources:
+        package, _, kind = resource.type.partition(":")
+        if package not in KNOWN_PACKAGES:
+            yield Finding(resource, Violation(f"no rule knows the package {package}"))
+        elif resource.type == tokens.HELM_RELEASE or (package == "kubernetes" and kind.endswith("List")):
+            yield Finding(resource, Violation("creates objects that are not resources of their own"))
+
+
 RULES = (
     ResourceRule(
         name="no-drop-cascade",
         description="No schema is dropped with its tables.",
-        types=(SCHEMA,),
+        types=(tokens.SCHEMA,),
         check=_no_cascade,
         why="PostgreSQL's refusal to drop a schema that holds tables is the last guard of a product's data",
-        mend="set drop_cascade=False",
+        fix="set drop_cascade=False",
     ),
 )
 STACK_RULES = (
     StackRule(
         name="data-protected",
-        description="In production what holds data, and every role and grant, is protected.",
+        description="In production every resource that holds data, every role and every grant is protected.",
         check=_protected,
-        why="without it, an entry taken out of the config deletes grants, roles and data in one deploy",
-        mend="set lightwave:protect to true; to remove it on purpose follow docs/runbooks",
+        why="without it, removing an entry from the config deletes grants, roles and data in one deploy",
+        fix="set lightwave:protect to true; to remove something on purpose follow docs/runbooks",
+    ),
+    StackRule(
+        name="visible",
+        description="Every resource is one that the rules can read.",
+        check=_visible,
+        why="a command, a dynamic provider or a Helm release does things that no rule sees",
+        fix="declare each object as a resource (Helm: kubernetes.helm.v4.Chart), or teach the rules the package",
     ),
 )

@@ -34,7 +34,10 @@ SECONDS = 120
 _PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
 """The seed's appendix."""
 
-_FILES = ("*.py", "Pulumi*.yaml", "components", "settings", "stack", "ops", "policies", "local")
+_FILES = (
+    *("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock"),
+    *("components", "settings", "stack", "ops", "policies", "local"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,13 @@ class Project:
         """Runs a program with the copy's modules."""
         return self.run(sys.executable, "-c", program, **options)
 
+    def ops(self, *words: str, **options: Any) -> Ended:
+        """Runs a command as the Makefile does."""
+        return self.run(sys.executable, "-m", "ops", *words, **options)
+
     def make_up(self, **options: Any) -> Ended:
         """What `make up` runs."""
-        return self.run(sys.executable, "-m", "ops", "up", **options)
+        return self.ops("up", **options)
 
     def pulumi(self, *arguments: str, **options: Any) -> Ended:
         """Plain pulumi, with the two variables that the README names and no others."""
@@ -207,6 +214,15 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
         stopped = project.python("from ops.dev import servers, state; servers.stop(state.folder('dev'), wipe=True)")
         shutil.rmtree(root)
         assert stopped.status == 0, stopped.output
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _uv() -> Iterator[None]:
+    """Pulumi's Python language host runs `uv sync`: it finds this environment's uv, and nothing to install."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        patch.setenv("UV_OFFLINE", "1")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from ops.plan import policy, recorder
-from policies.rules.model import Problem
+from policies.rules.model import Violation
 from settings import ROOT
 
 PROGRAM = """
@@ -95,7 +96,7 @@ def offline(folder: Path, *, good: bool) -> set[tuple[str, str]]:
         config={"lightwave:good": good},
     )
     return {
-        (v.rule.name, v.resource.name) for v in policy.verdicts(policy.view(recording)) if isinstance(v.answer, Problem)
+        (v.rule.name, v.resource.name) for v in policy.verdicts(recording.resources) if isinstance(v.answer, Violation)
     }
 
 
@@ -103,9 +104,10 @@ def offline(folder: Path, *, good: bool) -> set[tuple[str, str]]:
 def folder(tmp_path_factory: pytest.TempPathFactory, pulumi_home: Path) -> Path:
     folder = tmp_path_factory.mktemp("policies")
     (folder / "__main__.py").write_text(PROGRAM)
+    shutil.copy(ROOT / "uv.lock", folder)
     project: dict[str, Any] = {
         "name": "lightwave",
-        "runtime": {"name": "python", "options": {"toolchain": "pip", "virtualenv": sys.prefix}},
+        "runtime": {"name": "python", "options": {"toolchain": "uv", "virtualenv": sys.prefix}},
     }
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project))
     made = pulumi(folder, pulumi_home, "stack", "init", "prod")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from ops.deploy import file_backend, install
@@ -31,7 +30,7 @@ def test_both_ways_build_the_same_and_are_never_mixed(project: Project) -> None:
     assert "make down WIPE=1" in refused.output
     assert project.catalog() == by_pulumi
 
-    down = project.run(sys.executable, "-m", "ops", "down", "--wipe")
+    down = project.ops("down", "--wipe")
     assert down.status == 0, down.output
     assert not file_backend.folder("dev", project.root).exists()
     first = project.make_up(environment=without)

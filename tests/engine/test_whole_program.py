@@ -28,9 +28,10 @@ from ops.deploy import file_backend
 from ops.dev import servers
 from ops.dev import state as local_state
 from ops.dev.model import Running
+from ops.verify.catalog import read_only
 from ops.verify.matrix import matrix
-from ops.verify.report import Endpoint, read_only
-from ops.verify.report import connect as connect_verified
+from ops.verify.model import Endpoint
+from ops.verify.model import connect as connect_verified
 from settings import ADMIN
 from tests.configs import IMAGES, VALKEY_IMAGES
 from tests.engine.conftest import Ended, Project, project_copy, require_provider
@@ -273,7 +274,7 @@ def test_the_database_is_as_the_table_says(prod: Prod) -> None:
         expected = matrix(settings.load("prod", settings.stack_config("prod")))
     with connect_verified(endpoint, ADMIN, SecretStr(login["password"])) as connection:
         report = read_only(connection, expected)
-    assert len(report.cells) > 100
+    assert len(report.checks) > 100
     assert not report.wrong, report.wrong
 
 

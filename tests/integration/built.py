@@ -9,18 +9,20 @@ import settings
 from ops.dev import state as local_state
 from ops.plan import sql
 from ops.plan.recorder import record_stack
-from ops.verify import report as verify
+from ops.verify.model import Endpoint
 from tests.integration.conftest import Platform, running_platform
 
 
 @contextmanager
-def built_platform(overrides: Mapping[str, Any] | None = None, *, before: str = "") -> Iterator[Platform]:
+def built_platform(
+    overrides: Mapping[str, Any] | None = None, *, before: str = "", extras: bool = False
+) -> Iterator[Platform]:
     """A platform with every schema, role and grant of the dev stack, its config's keys replaced by `overrides`.
 
-    `before` is SQL that the admin runs first.
+    `before` is SQL that the admin runs first; `extras`: with Valkey and the S3 store.
     """
     recording = record_stack("dev", overrides=overrides)
-    with running_platform() as platform:
+    with running_platform(extras=extras) as platform:
         with closing(platform.connect()) as admin:
             admin.execute(before.encode())
             sql.apply(admin, recording, {r: v.get_secret_value() for r, v in platform.state.scram_verifiers.items()})
@@ -29,11 +31,11 @@ def built_platform(overrides: Mapping[str, Any] | None = None, *, before: str = 
         yield replace(platform, settings=told)
 
 
-def direct(platform: Platform) -> verify.Endpoint:
+def direct(platform: Platform) -> Endpoint:
     """Its PostgreSQL."""
-    return verify.Endpoint(host=platform.running.host, port=platform.running.database_port)
+    return Endpoint(host=platform.running.host, port=platform.running.database_port)
 
 
-def pooled(platform: Platform) -> verify.Endpoint:
+def pooled(platform: Platform) -> Endpoint:
     """Its PgBouncer."""
-    return verify.Endpoint(host=platform.running.host, port=platform.running.pgbouncer_port)
+    return Endpoint(host=platform.running.host, port=platform.running.pgbouncer_port)

@@ -87,13 +87,13 @@ def state_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_platform() -> Iterator[Platform]:
-    """A platform of its own in a new folder, gone afterwards."""
+def running_platform(*, extras: bool = False) -> Iterator[Platform]:
+    """A platform of its own in a new folder, gone afterwards; `extras`: with Valkey and the S3 store."""
     require_binaries()
     with state_folder() as directory:
         settings = local_state.prepare("dev", directory)
         assert settings.local is not None
-        running = servers.start(settings, directory, kind="native")
+        running = servers.start(settings, directory, kind="native", extras=extras)
         yield Platform(settings=settings, state=settings.local, directory=directory, running=running)
 
 

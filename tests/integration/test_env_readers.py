@@ -148,7 +148,7 @@ OTHERS: tuple[Read, ...] = (docker, kubectl, python_dotenv, django_environ, node
 
 
 @pytest.fixture
-def told() -> Settings:
+def dev() -> Settings:
     return settings.load("dev", full_config("dev"), local=local_state())
 
 
@@ -159,15 +159,15 @@ def plain(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("reader", [*SHELLS, *OTHERS], ids=lambda reader: reader.__name__)
-def test_every_reader_sees_what_was_written(told: Settings, tmp_path: Path, reader: Read) -> None:
+def test_every_reader_sees_what_was_written(dev: Settings, tmp_path: Path, reader: Read) -> None:
     awkward = {
         f"{position}_{number}": template.format(character)
         for number, character in enumerate(ALLOWED)
         for position, template in (("FIRST", "{}b"), ("INNER", "a{}b"), ("LAST", "a{}"), ("ALONE", "{}"))
     } | {"NOTHING": "", "URL": "postgresql://user:p%40ss@[::1]:5432/database?schema=payload"}
     files = [
-        env_files.write(told.products["payload"], "dev", awkward, tmp_path / "awkward"),
-        *env_files.write_local(told, tmp_path / "dev").files[:-1],
+        env_files.write(dev.products["payload"], "dev", awkward, tmp_path / "awkward"),
+        *env_files.write_local(dev, tmp_path / "dev").files[:-1],
     ]
     for path in files:
         found = reader(path)
@@ -178,8 +178,8 @@ def test_every_reader_sees_what_was_written(told: Settings, tmp_path: Path, read
 
 
 @pytest.mark.parametrize("reader", OTHERS, ids=lambda reader: reader.__name__)
-def test_two_parameters_of_a_url_are_read_by_all_but_a_shell(told: Settings, tmp_path: Path, reader: Read) -> None:
+def test_two_parameters_of_a_url_are_read_by_all_but_a_shell(dev: Settings, tmp_path: Path, reader: Read) -> None:
     url = "postgresql://user:secret@db.example.com:5432/database?sslmode=verify-full&sslrootcert=/ca.pem"
-    path = env_files.write(told.products["django"], "prod", {"DATABASE_URL": url, "LAST": "x"}, tmp_path)
+    path = env_files.write(dev.products["django"], "prod", {"DATABASE_URL": url, "LAST": "x"}, tmp_path)
     assert {name: value for name, value in reader(path).items() if name in ("DATABASE_URL", "LAST")} == plain(path)
     assert "# A shell cannot read this file: there is an & in DATABASE_URL." in path.read_text()

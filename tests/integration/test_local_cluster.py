@@ -170,6 +170,6 @@ def test_an_address_of_another_machine_is_refused(cluster: Cluster) -> None:
     assert kubernetes is not None
     # TEST-NET-1 of RFC 5737: nobody's.
     elsewhere = kubernetes.model_copy(update={"database_host": "192.0.2.1"})
-    told = cluster.platform.settings.model_copy(update={"kubernetes": elsewhere})
+    dev = cluster.platform.settings.model_copy(update={"kubernetes": elsewhere})
     with pytest.raises(ServersError, match=r"cannot listen on kubernetes\.databaseHost 192\.0\.2\.1"):
-        servers.start(told, cluster.platform.directory, kind="native")
+        servers.start(dev, cluster.platform.directory, kind="native")

@@ -89,17 +89,17 @@ def test_a_start_killed_anywhere_can_be_run_again(tmp_state: Path, milliseconds:
         run.stdout.readline()  # imports and state are done: the rest is the servers
         time.sleep(milliseconds / 1000)
         run.kill()
-    told = local_state.prepare("dev", tmp_state)
-    running = servers.start(told, tmp_state, kind="native")
+    dev = local_state.prepare("dev", tmp_state)
+    running = servers.start(dev, tmp_state, kind="native")
     assert servers.status(tmp_state) == Status(kind="native", postgresql=True, pgbouncer=True)
-    assert servers.start(told, tmp_state, kind="native").actions == ()
-    assert told.local is not None
+    assert servers.start(dev, tmp_state, kind="native").actions == ()
+    assert dev.local is not None
     with psycopg.connect(
         host=running.host,
         port=running.database_port,
         dbname=DATABASE,
         user=ADMIN,
-        password=told.local.passwords[ADMIN].get_secret_value(),
+        password=dev.local.passwords[ADMIN].get_secret_value(),
     ) as connection:
         found = connection.execute("SELECT extname FROM pg_extension WHERE extname = 'pg_stat_statements'").fetchone()
     assert found == ("pg_stat_statements",)
@@ -114,22 +114,22 @@ def test_two_starts_at_once_do_not_hurt_each_other(tmp_state: Path) -> None:
         )
         for _ in range(2)
     ]
-    told = sorted(int(run.communicate(timeout=60)[0]) for run in runs)
-    assert told[0] == 0
-    assert told[1] >= 3
+    counts = sorted(int(run.communicate(timeout=60)[0]) for run in runs)
+    assert counts[0] == 0
+    assert counts[1] >= 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another user")
 def test_a_folder_closed_to_the_servers_user_gets_its_data_elsewhere(tmp_path: Path) -> None:
     """A checkout under /root, say. pytest's folder is closed in the same way."""
-    told = local_state.prepare("dev", tmp_path / "state")
+    dev = local_state.prepare("dev", tmp_path / "state")
     link = tmp_path / "state" / "servers"
     try:
-        assert servers.start(told, tmp_path / "state", kind="native").actions
+        assert servers.start(dev, tmp_path / "state", kind="native").actions
         elsewhere = link.resolve()
         assert link.is_symlink()
         assert elsewhere.parent == Path("/var/lib")
-        assert servers.start(told, tmp_path / "state", kind="native").actions == ()
+        assert servers.start(dev, tmp_path / "state", kind="native").actions == ()
     finally:
         servers.stop(tmp_path / "state", wipe=True)
     assert not link.is_symlink()
@@ -249,26 +249,26 @@ def test_stop_where_nothing_was_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["databasePort", "pgbouncerPort"])
-def test_a_port_that_somebody_took_is_named(tmp_state: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_another_process_took_is_named(tmp_state: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "_ORPHAN_SECONDS", 1)
-    told = local_state.prepare("dev", tmp_state)
-    servers.start(told, tmp_state, kind="native")
+    dev = local_state.prepare("dev", tmp_state)
+    servers.start(dev, tmp_state, kind="native")
     servers.stop(tmp_state)
     port = json.loads((tmp_state / "state.json").read_text())[key]
     with listening(port):
-        assert local_state.prepare("dev", tmp_state) == told
+        assert local_state.prepare("dev", tmp_state) == dev
         with pytest.raises(ServersError, match=f"port {port} is taken.*\n.*{key}"):
-            servers.start(told, tmp_state, kind="native")
-    assert servers.start(told, tmp_state, kind="native").actions
+            servers.start(dev, tmp_state, kind="native")
+    assert servers.start(dev, tmp_state, kind="native").actions
 
 
 @pytest.mark.parametrize("key", ["databasePort", "pgbouncerPort"])
 def test_a_port_that_was_taken_before_the_first_start_is_chosen_again(tmp_state: Path, key: str) -> None:
-    told = local_state.prepare("dev", tmp_state)
+    dev = local_state.prepare("dev", tmp_state)
     port = json.loads((tmp_state / "state.json").read_text())[key]
     with listening(port):
         with pytest.raises(ServersError, match=f"port {port} was taken.*\n.*make up, which chooses another one"):
-            servers.start(told, tmp_state, kind="native")
+            servers.start(dev, tmp_state, kind="native")
         again = local_state.prepare("dev", tmp_state)
         assert json.loads((tmp_state / "state.json").read_text())[key] != port
         assert servers.start(again, tmp_state, kind="native").actions

@@ -1,4 +1,4 @@
-"""Imports point one way: settings <- components <- stack <- __main__."""
+"""Imports point one way: settings <- components <- stack <- __main__, and within ops from the command line down."""
 
 import ast
 from collections.abc import Iterator
@@ -26,6 +26,7 @@ def imported(path: str) -> Iterator[str]:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: relative import"
                 yield str(node.module)
+                yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 @pytest.mark.parametrize("path", MAY_IMPORT)
@@ -44,3 +45,18 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
     while ready := [folder for folder, needed in needs.items() if not needed]:
         needs = {folder: needed - set(ready) for folder, needed in needs.items() if folder not in ready}
     assert needs == {}
+
+
+OPS = ("errors", "console", "process", "aws"), ("verify",), ("plan",), ("deploy",), ("dev",), ("up",), ("__main__",)
+"""The modules and folders of ops, by layer; a layer may import those before it."""
+
+
+def test_imports_within_ops_point_one_way() -> None:
+    below: set[str] = set()
+    for layer in OPS:
+        below |= set(layer)
+        for name in layer:
+            path = f"ops/{name}" if (settings.ROOT / "ops" / name).is_dir() else f"ops/{name}.py"
+            needed = {part for module in imported(path) if (part := module.removeprefix("ops.")) != module}
+            assert {part.partition(".")[0] for part in needed} <= below, name
+    assert below == {path.stem for path in (settings.ROOT / "ops").iterdir()} - {"__init__", "__pycache__"}

@@ -13,8 +13,8 @@ import yaml
 import settings
 from ops.plan import document as plan
 from ops.plan import policy
-from ops.plan.recorder import Recording, Secret, record_stack
-from policies.rules.model import Problem
+from ops.plan.recorder import Recording, record_stack
+from policies.rules.model import Secret, Violation
 from settings import files
 from tests.configs import ON_KIND, OWN_BUCKET, WITH_CLIENT_TLS
 from tests.unit.conftest import FACTS_OF_PROD
@@ -112,7 +112,7 @@ def test_a_cluster_without_a_bucket_has_no_services() -> None:
 
 
 def test_it_violates_no_policy(on_kind: Recording) -> None:
-    assert [verdict for verdict in policy.verdicts(policy.view(on_kind)) if isinstance(verdict.answer, Problem)] == []
+    assert [verdict for verdict in policy.verdicts(on_kind.resources) if isinstance(verdict.answer, Violation)] == []
 
 
 def test_its_plan_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ import pytest
 import components
 import settings
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Resource, Secret, record_stack
+from ops.plan.recorder import RecordedResource, Recording, record_stack
+from policies.rules.model import Secret
 from tests.unit.conftest import STACKS
 
 
@@ -41,13 +42,13 @@ def token_name(class_: type[pulumi.ComponentResource]) -> str:
     return TOKENS.get(class_.__name__, class_.__name__)
 
 
-def of_class(recording: Recording, class_: type[pulumi.ComponentResource]) -> list[Resource]:
+def of_class(recording: Recording, class_: type[pulumi.ComponentResource]) -> list[RecordedResource]:
     return [r for r in recording.resources if not r.custom and r.type.split(":")[-1] == token_name(class_)]
 
 
 def everything(
     recording_of: Callable[[str], Recording], class_: type[pulumi.ComponentResource]
-) -> list[tuple[Recording, Resource]]:
+) -> list[tuple[Recording, RecordedResource]]:
     return [(recording_of(stack), one) for stack in STACKS for one in of_class(recording_of(stack), class_)]
 
 

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 import settings
 from components.media import Media, MediaArgs
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Resource, Secret
+from ops.plan.recorder import RecordedResource, Recording
+from policies.rules.model import Secret
 
 ACCOUNT = "a" * 32
 ZONE = "b" * 32
@@ -51,7 +52,7 @@ def recorded() -> Recording:
     return recording()
 
 
-def only(recorded: Recording, kind: str) -> Resource:
+def only(recorded: Recording, kind: str) -> RecordedResource:
     found = [r for r in recorded.resources if r.type.startswith(f"{PREFIX}{kind}:")]
     assert len(found) == 1, kind
     return found[0]

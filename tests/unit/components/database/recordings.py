@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 
 from components.database.access import DatabaseAccess, DatabaseAccessArgs
-from ops.plan.recorder import Recording, Resource, record
+from ops.plan.recorder import RecordedResource, Recording, record
 from settings import Product
 
 TYPE = "lightwave:database:DatabaseAccess"
@@ -35,10 +35,10 @@ def access(
     return record(lambda: DatabaseAccess("access", args), stack="test")
 
 
-def children(recording: Recording) -> list[Resource]:
+def children(recording: Recording) -> list[RecordedResource]:
     (component,) = recording.of_type(TYPE)
     return recording.children(component.urn)
 
 
-def kind(resource: Resource) -> str:
+def kind(resource: RecordedResource) -> str:
     return resource.type.rpartition(":")[2]

@@ -8,7 +8,8 @@ import pulumi
 import pytest
 
 from components.database.access import DatabaseAccess, DatabaseAccessArgs
-from ops.plan.recorder import Recording, Secret, record
+from ops.plan.recorder import Recording, record
+from policies.rules.model import Secret
 from tests.unit.components.database.recordings import DJANGO, PAYLOAD, TYPE, access, children, kind, product
 from tests.unit.conftest import STACKS
 

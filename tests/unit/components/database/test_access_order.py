@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from ops.plan.recorder import Recording, Resource
+from ops.plan.recorder import RecordedResource, Recording
 from tests.unit.components.database.recordings import DJANGO, PAYLOAD, access, children, kind, product
 from tests.unit.conftest import STACKS
 
@@ -20,7 +20,7 @@ CHAINS = {
 }
 
 
-def by_name(recording: Recording) -> dict[str, Resource]:
+def by_name(recording: Recording) -> dict[str, RecordedResource]:
     return {resource.name: resource for resource in children(recording)}
 
 
@@ -43,7 +43,7 @@ def test_protection_is_one_switch() -> None:
     assert {resource.protect for resource in children(access(PAYLOAD, DJANGO, protect=True))} == {True}
 
 
-def _depends(recording: Recording) -> Callable[[Resource, Resource], bool]:
+def _depends(recording: Recording) -> Callable[[RecordedResource, RecordedResource], bool]:
     below = {resource.urn: resource.depends_on for resource in recording.resources}
 
     def reached(urn: str) -> set[str]:
@@ -52,7 +52,7 @@ def _depends(recording: Recording) -> Callable[[Resource, Resource], bool]:
     return lambda later, earlier: earlier.urn in reached(later.urn)
 
 
-def _rows(resource: Resource) -> Iterable[tuple[str, ...]]:
+def _rows(resource: RecordedResource) -> Iterable[tuple[str, ...]]:
     """The catalog rows that creating the resource writes, by catalog."""
     inputs = resource.inputs
     if kind(resource) == "Schema":

@@ -7,7 +7,8 @@ import pulumi
 import pytest
 
 from components.database.server import DatabaseServer, DatabaseServerArgs
-from ops.plan.recorder import KNOWN, Recording, Secret, record
+from ops.plan.recorder import KNOWN, Recording, record
+from policies.rules.model import Secret
 from settings import RdsSettings
 
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:database:DatabaseServer::server"

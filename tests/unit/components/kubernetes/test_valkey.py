@@ -9,7 +9,8 @@ import pytest
 import settings
 from components.kubernetes.valkey import Valkey, ValkeyArgs, users_acl, valkey_conf
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from tests.configs import VALKEY_IMAGES
 from tests.unit.conftest import container_of, workload_pod
 

@@ -13,7 +13,8 @@ from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs, drain_seco
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS
 from components.server import Server
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 from tests.unit.conftest import container_of, workload_pod
 

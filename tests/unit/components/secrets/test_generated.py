@@ -10,7 +10,8 @@ import pytest
 from components.secrets.generated import GeneratedSecrets, GeneratedSecretsArgs
 from components.secrets.scram import scram_verifier
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Resource, Secret, record
+from ops.plan.recorder import RecordedResource, Recording, record
+from policies.rules.model import Secret
 from settings import LocalState
 
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:secrets:GeneratedSecrets::secrets"
@@ -146,7 +147,7 @@ def test_no_value_is_in_plain_text() -> None:
 
 
 def test_the_component_is_protected_and_its_secrets_can_rotate() -> None:
-    def protected(resources: list[Resource]) -> list[str]:
+    def protected(resources: list[RecordedResource]) -> list[str]:
         return [r.name for r in resources if r.protect]
 
     assert protected(list(recording(protect=True).resources)) == ["secrets"]

@@ -9,7 +9,8 @@ import pytest
 import settings
 from components.server import Server
 from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
-from ops.plan.recorder import Secret, record
+from ops.plan.recorder import record
+from policies.rules.model import Secret
 from settings import Product, Settings
 from tests.unit.conftest import full_config, local_state
 

@@ -9,7 +9,8 @@ import settings
 from components.kubernetes import network_flows as flows
 from components.services.resources import ServiceResources, ServiceResourcesArgs
 from ops.plan import recorder
-from ops.plan.recorder import Recording, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
 from settings import Product
 
 CORE = "kubernetes:core/v1:"

@@ -1,7 +1,9 @@
 """The Pulumi CLI for one stack: its environment, updates, and why one failed; against a stand-in for it."""
 
 import os
+import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +50,14 @@ def test_prod_keeps_the_caller_s_backend_and_is_never_created(
             {"PULUMI_BACKEND_URL": "s3://production", "PULUMI_SKIP_UPDATE_CHECK": "true"},
         )
     ]
+
+
+def test_the_language_host_finds_the_locked_uv_and_this_python_s_version(cli_of: Callable[[str], PulumiCli]) -> None:
+    environment = cli_of("prod").environment()
+    folder = environment["PATH"].split(os.pathsep)[1]
+    assert Path(folder) == Path(sys.executable).parent
+    assert shutil.which("uv", path=folder)
+    assert environment["UV_PYTHON"] == f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 # --- updates ----------------------------------------------------------------------------------------------------------

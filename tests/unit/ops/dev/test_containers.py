@@ -15,7 +15,7 @@ import settings
 from components.pgbouncer.ini import CONTAINER_VERSION
 from ops.dev import admin, containers, packages, servers
 from ops.dev import state as local_state
-from ops.dev.model import LocalStack, Status
+from ops.dev.model import Extras, LocalStack, Status
 from ops.dev.postgresql import BOOTSTRAP_SQL
 from settings import Settings
 from tests.unit.ops.dev.programs import programs
@@ -44,7 +44,7 @@ def test_every_container_has_a_pinned_image_and_a_health_check() -> None:
     assert images["pgbouncer"] == "edoburu/pgbouncer:v1.25.2-p0"
     assert images["pgbouncer"].split(":v")[1].startswith("{}.{}.".format(*CONTAINER_VERSION))
     assert not [image for image in images.values() if ":" not in image or image.endswith(":latest")]
-    assert all(service["healthcheck"]["test"][0] == "CMD" for service in COMPOSE["services"].values())
+    assert all(service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL") for service in COMPOSE["services"].values())
 
 
 def test_the_compose_file_takes_what_make_up_gives(tmp_path: Path, told: Settings) -> None:
@@ -64,9 +64,9 @@ def test_no_secret_is_in_a_containers_configuration(tmp_path: Path, told: Settin
     environment = compose_environment(told, tmp_path)
     mounted = {entry["environment"] for entry in COMPOSE["secrets"].values()}
     visible = " ".join(value for key, value in environment.items() if key not in mounted)
-    for secret in (*told.local.passwords.values(), *told.local.scram_verifiers.values()):
+    for secret in (*told.local.passwords.values(), *told.local.scram_verifiers.values(), *told.local.secrets.values()):
         assert secret.get_secret_value() not in visible
-    assert mounted == {"ADMIN_VERIFIER", "PGBOUNCER_USERS"}
+    assert mounted == {"ADMIN_VERIFIER", "PGBOUNCER_USERS", "VALKEY_ACL"}
 
 
 def test_the_containers_environment_stays_until_something_changes(
@@ -128,18 +128,21 @@ def test_containers_are_started_once_and_stopped(
     assert (first.kind, first.actions) == ("compose", ("containers started",))
     assert servers.start(told, folder, report=said.append).actions == ()
     assert servers.status(folder) == Status(kind="compose", postgresql=True, pgbouncer=True)
-    extras, generated = servers.extras(folder), json.loads((folder / "compose.json").read_text())
-    assert extras is not None
-    assert extras.store.endpoint == f"http://127.0.0.1:{generated['S3_PORT']}"
-    assert extras.store.secret_access_key == generated["S3_SECRET_ACCESS_KEY"]
+    extras, generated = servers.extras_of(told, folder), json.loads((folder / "extras.json").read_text())
+    assert extras == first.extras
+    assert extras.store is not None
+    assert extras.store.endpoint == f"http://127.0.0.1:{generated['s3Port']}"
+    assert extras.store.secret_access_key == generated["s3SecretAccessKey"]
     assert extras.store.bucket == COMPOSE["services"]["s3"]["environment"]["BUCKET"] == settings.BUCKET
-    assert extras.redis_url == f"redis://127.0.0.1:{generated['VALKEY_PORT']}/0"
+    assert told.local is not None
+    password = told.local.secrets["VALKEY_PASSWORD"].get_secret_value()
+    assert extras.redis_url == f"redis://django:{password}@127.0.0.1:{generated['valkeyPort']}/0"
     assert servers.stop(folder) == ("containers stopped",)
     assert servers.status(folder) == Status(kind="compose")
     (removed,) = servers.stop(folder, wipe=True)
     assert removed.startswith(f"removed {folder}: ")
     assert servers.status(folder) == Status(kind=None)
-    assert servers.extras(folder) is None
+    assert servers.extras_of(told, folder) == Extras()
 
     commands = [line for line in calls.read_text().splitlines() if "--project-name" in line]
     assert all(f"--file {containers.COMPOSE_FILE} --project-name lightwave-" in line for line in commands)

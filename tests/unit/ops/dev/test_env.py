@@ -26,7 +26,7 @@ STORE = ObjectStore(
 
 
 @pytest.fixture
-def told() -> Settings:
+def dev() -> Settings:
     return settings.load("dev", full_config("dev"), local=local_state())
 
 
@@ -36,17 +36,17 @@ def read(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
-def test_every_local_service_gets_its_file(told: Settings, tmp_path: Path) -> None:
-    written = env_files.write_local(told, tmp_path).files
+def test_every_local_service_gets_its_file(dev: Settings, tmp_path: Path) -> None:
+    written = env_files.write_local(dev, tmp_path).files
     assert [path.name for path in written] == ["payload.env", "django.env", ".env.services.json"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in written)
     before = [path.read_bytes() for path in written]
-    env_files.write_local(told, tmp_path)
+    env_files.write_local(dev, tmp_path)
     assert [path.read_bytes() for path in written] == before
 
 
-def test_a_file_says_where_it_is_from(told: Settings, tmp_path: Path) -> None:
-    path = env_files.write(told.products["payload"], "dev", {"A": "b"}, tmp_path)
+def test_a_file_says_where_it_is_from(dev: Settings, tmp_path: Path) -> None:
+    path = env_files.write(dev.products["payload"], "dev", {"A": "b"}, tmp_path)
     assert path.read_text() == (
         "# Written by make env STACK=dev SERVICE=payload for lightwave-media-site/website: edits are lost, secrets"
         " inside.\nA=b\n"
@@ -54,16 +54,16 @@ def test_a_file_says_where_it_is_from(told: Settings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("character", [*"'\"\\$`#;|<>()~ \t\n\r\0\x7f", "\u2028"])
-def test_a_value_that_readers_take_differently_is_refused(told: Settings, tmp_path: Path, character: str) -> None:
+def test_a_value_that_readers_take_differently_is_refused(dev: Settings, tmp_path: Path, character: str) -> None:
     with pytest.raises(EnvFileError, match="DATABASE_PASSWORD holds") as error:
-        env_files.write(told.products["django"], "dev", {"DATABASE_PASSWORD": f"hush{character}hush"}, tmp_path)
+        env_files.write(dev.products["django"], "dev", {"DATABASE_PASSWORD": f"hush{character}hush"}, tmp_path)
     assert "hush" not in str(error.value)
     assert "percent-encode" in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_local_file_names_this_machines_servers(told: Settings, tmp_path: Path) -> None:
-    payload, django, _ = env_files.write_local(told, tmp_path).files
+def test_the_local_file_names_this_machines_servers(dev: Settings, tmp_path: Path) -> None:
+    payload, django, _ = env_files.write_local(dev, tmp_path).files
     assert read(payload)["DATABASE_URI"] == (
         "postgresql://payload_user:s3cr3t-payload_user@127.0.0.1:6432/lightwave_platform?schema=payload"
     )
@@ -75,16 +75,16 @@ def test_the_local_file_names_this_machines_servers(told: Settings, tmp_path: Pa
     assert found["DJANGO_SECRET_KEY"] == "s3cr3t-django"
 
 
-def test_without_a_store_the_contract_is_kept_and_reaches_nobody(told: Settings, tmp_path: Path) -> None:
-    found = read(env_files.write_local(told, tmp_path).files[0])
+def test_without_a_store_the_contract_is_kept_and_reaches_nobody(dev: Settings, tmp_path: Path) -> None:
+    found = read(env_files.write_local(dev, tmp_path).files[0])
     assert urlsplit(found["S3_ENDPOINT"]).hostname == "127.0.0.1"
     assert all(found[name] for name in found if name.startswith("S3_"))
     assert (found["S3_REGION"], found["S3_BUCKET"]) == ("auto", "lightwave-media")
 
 
-def test_what_runs_in_containers_is_in_the_files(told: Settings, tmp_path: Path) -> None:
+def test_what_runs_in_containers_is_in_the_files(dev: Settings, tmp_path: Path) -> None:
     extras = Extras(store=STORE, redis_url="redis://127.0.0.1:6379/0")
-    payload, django = map(read, env_files.write_local(told, tmp_path, extras).files[:2])
+    payload, django = map(read, env_files.write_local(dev, tmp_path, extras).files[:2])
     assert (payload["S3_ENDPOINT"], payload["S3_ACCESS_KEY_ID"]) == (STORE.endpoint, "key-id")
     assert payload["S3_SECRET_ACCESS_KEY"] == "key-secret"
     assert django["REDIS_URL"] == "redis://127.0.0.1:6379/0"
@@ -92,14 +92,14 @@ def test_what_runs_in_containers_is_in_the_files(told: Settings, tmp_path: Path)
 
 
 @pytest.mark.parametrize("service", ["payload", "lightwave-media-site/website"])
-def test_a_service_goes_by_its_key_or_its_product(told: Settings, tmp_path: Path, service: str) -> None:
-    assert env_files.run(told, service, tmp_path) == 0
+def test_a_service_goes_by_its_key_or_its_product(dev: Settings, tmp_path: Path, service: str) -> None:
+    assert env_files.run(dev, service, tmp_path) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env.services.json", "payload.env"]
 
 
-def test_an_unknown_service_is_refused_with_the_known_ones(told: Settings, tmp_path: Path) -> None:
+def test_an_unknown_service_is_refused_with_the_known_ones(dev: Settings, tmp_path: Path) -> None:
     with pytest.raises(EnvFileError) as refused:
-        env_files.run(told, "createos", tmp_path)
+        env_files.run(dev, "createos", tmp_path)
     assert str(refused.value) == (
         "SERVICE=createos: no such service; expected: payload (lightwave-media-site/website), "
         "django (lightwave-api-gateway)"
@@ -107,41 +107,41 @@ def test_an_unknown_service_is_refused_with_the_known_ones(told: Settings, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_the_users_own_stays_as_it_is(told: Settings, tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_stays_as_it_is(dev: Settings, tmp_path: Path) -> None:
     path = tmp_path / "payload.env"
     path.write_text("MINE=1\n")
     with pytest.raises(EnvFileError, match="move it away, then run again"):
-        env_files.run(told, "payload", tmp_path)
+        env_files.run(dev, "payload", tmp_path)
     assert path.read_text() == "MINE=1\n"
 
 
-def test_a_link_to_another_file_is_not_followed(told: Settings, tmp_path: Path) -> None:
+def test_a_link_to_another_file_is_not_followed(dev: Settings, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.write_text(f"{env_files.MARKER}\n")
     (tmp_path / "payload.env").symlink_to(target)
     with pytest.raises(EnvFileError, match="was not written by make env"):
-        env_files.run(told, "payload", tmp_path)
+        env_files.run(dev, "payload", tmp_path)
     assert target.read_text() == f"{env_files.MARKER}\n"
 
 
-def test_the_file_of_a_product_that_is_gone_is_removed(told: Settings, tmp_path: Path) -> None:
-    _, django, contract = env_files.write_local(told, tmp_path).files
+def test_the_file_of_a_product_that_is_gone_is_removed(dev: Settings, tmp_path: Path) -> None:
+    _, django, contract = env_files.write_local(dev, tmp_path).files
     (tmp_path / "mine.env").write_text("MINE=1\n")
-    without = told.model_copy(update={"products": {n: p for n, p in told.products.items() if n != "django"}})
+    without = dev.model_copy(update={"products": {n: p for n, p in dev.products.items() if n != "django"}})
     assert env_files.write_local(without, tmp_path).removed == (django,)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env.services.json", "mine.env", "payload.env"]
     assert set(json.loads(contract.read_text())["services"]) == {"lightwave-media-site/website"}
     assert env_files.write_local(without, tmp_path).removed == ()
 
 
-def test_a_service_under_another_products_name_stays_in_the_contract(told: Settings, tmp_path: Path) -> None:
-    _, django, contract = env_files.write_local(told, tmp_path).files
-    products = dict(told.products)
+def test_a_service_under_another_products_name_stays_in_the_contract(dev: Settings, tmp_path: Path) -> None:
+    _, django, contract = env_files.write_local(dev, tmp_path).files
+    products = dict(dev.products)
     products["api"] = products.pop("django").model_copy(update={"name": "api"})
-    assert told.local is not None
-    passwords = told.local.passwords | {"api_user": told.local.passwords["django_user"]}
-    local = told.local.model_copy(update={"passwords": passwords})
-    renamed = told.model_copy(update={"products": products, "local": local})
+    assert dev.local is not None
+    passwords = dev.local.passwords | {"api_user": dev.local.passwords["django_user"]}
+    local = dev.local.model_copy(update={"passwords": passwords})
+    renamed = dev.model_copy(update={"products": products, "local": local})
     assert env_files.write_local(renamed, tmp_path).removed == (django,)
     assert set(json.loads(contract.read_text())["services"]) == {
         "lightwave-media-site/website",
@@ -165,8 +165,8 @@ SEEDS_CONTRACT = {
 }
 
 
-def test_the_contract_is_the_seeds(told: Settings, tmp_path: Path) -> None:
-    document = json.loads(env_files.write_local(told, tmp_path).files[-1].read_text())
+def test_the_contract_is_the_seeds(dev: Settings, tmp_path: Path) -> None:
+    document = json.loads(env_files.write_local(dev, tmp_path).files[-1].read_text())
     assert document["services"]["lightwave-media-site/website"] == SEEDS_CONTRACT
     assert set(document["services"]) == {"lightwave-media-site/website", "lightwave-api-gateway"}
     django = document["services"]["lightwave-api-gateway"]["required_variables"]
@@ -174,11 +174,11 @@ def test_the_contract_is_the_seeds(told: Settings, tmp_path: Path) -> None:
     assert "DATABASE_URL_DIRECT" not in django
 
 
-def test_other_services_in_the_contract_stay(told: Settings, tmp_path: Path) -> None:
+def test_other_services_in_the_contract_stay(dev: Settings, tmp_path: Path) -> None:
     path = tmp_path / ".env.services.json"
     other = {"description": "another", "required_variables": ["X"]}
     path.write_text(json.dumps({"version": 1, "services": {"other": other}}))
-    env_files.write_local(told, tmp_path)
+    env_files.write_local(dev, tmp_path)
     document = json.loads(path.read_text())
     assert document["version"] == 1
     assert document["services"]["other"] == other
@@ -186,11 +186,11 @@ def test_other_services_in_the_contract_stay(told: Settings, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", ["not json", "[]", '{"services": []}'])
-def test_what_is_no_contract_stays_as_it_is(told: Settings, tmp_path: Path, content: str) -> None:
+def test_what_is_no_contract_stays_as_it_is(dev: Settings, tmp_path: Path, content: str) -> None:
     path = tmp_path / ".env.services.json"
     path.write_text(content)
     with pytest.raises(env_files.EnvFileError, match="move it away"):
-        env_files.write_local(told, tmp_path)
+        env_files.write_local(dev, tmp_path)
     assert path.read_text() == content
 
 
@@ -220,8 +220,8 @@ def test_a_deployed_services_values_come_from_the_stacks_outputs(
     path = tmp_path / "env" / "payload.env"
     assert read(path)["DATABASE_URI"] == "postgresql://hush"
     assert path.stat().st_mode & 0o777 == 0o600
-    said = capsys.readouterr()
-    assert "hush" not in said.out + said.err
+    output = capsys.readouterr()
+    assert "hush" not in output.out + output.err
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_deployed_services_values_come_from_the_stacks_outputs(
         ("echo '{}'", "has no output service_env.payload"),
     ],
 )
-def test_a_stack_without_outputs_is_said(
+def test_a_stack_without_outputs_is_reported(
     prod: Settings,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

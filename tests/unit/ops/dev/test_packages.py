@@ -100,7 +100,8 @@ def test_the_installation_starts_no_service_and_cleans_up(tmp_path: Path, outcom
         f' [ "$1" = update ] || exit {outcome}',
         systemctl=f'echo systemctl "$@" >> {tmp_path}/calls',
     )
-    script = packages._INSTALL.replace("/usr/sbin/policy-rc.d", str(policy)).replace("{units}", "postgresql pgbouncer")
+    script = packages._INSTALL.replace("/usr/sbin/policy-rc.d", str(policy))
+    script = script.replace("{packages}", "postgresql-15 pgbouncer").replace("{units}", "postgresql pgbouncer")
     done = subprocess.run(
         ["sh", "-c", script], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )

@@ -18,7 +18,7 @@ from tests.unit.ops.dev.programs import programs
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Settings:
+def dev(tmp_path: Path) -> Settings:
     return local_state.prepare("dev", tmp_path)
 
 
@@ -50,16 +50,16 @@ def test_a_container_engine_counts_when_it_answers(
     [(True, None, "compose"), (False, None, "native"), (True, "native", "native"), (False, "compose", "compose")],
 )
 def test_containers_are_preferred_and_what_was_used_first_is_kept(
-    tmp_path: Path, told: Settings, monkeypatch: pytest.MonkeyPatch, *, answers: bool, recorded: str | None, kind: str
+    tmp_path: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch, *, answers: bool, recorded: str | None, kind: str
 ) -> None:
     monkeypatch.setattr(containers, "compose_command", lambda: ["docker", "compose"] if answers else None)
     if recorded:
         (tmp_path / "servers.json").write_text(json.dumps({"kind": recorded}))
-    assert servers._chosen(LocalStack.of(told, tmp_path), "auto") == kind
+    assert servers._chosen(LocalStack.of(dev, tmp_path), "auto") == kind
 
 
 def test_a_start_that_could_not_begin_binds_nobody(
-    tmp_path: Path, told: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, dev: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: Callable[[str], None]) -> packages.Binaries:
         raise ServersError("missing")
@@ -67,7 +67,7 @@ def test_a_start_that_could_not_begin_binds_nobody(
     monkeypatch.setattr(packages, "find", lambda: None)
     monkeypatch.setattr(packages, "install", refuse)
     with pytest.raises(ServersError, match="missing"):
-        servers.start(told, tmp_path, kind="native")
+        servers.start(dev, tmp_path, kind="native")
     assert servers.status(tmp_path) == Status(kind=None)
 
 
@@ -80,8 +80,8 @@ def on_a_cluster(host: str, folder: Path) -> LocalStack:
     return LocalStack.of(settings.load("dev", config, local=conftest.local_state()), folder)
 
 
-def test_a_name_needs_no_address_besides_loopback(told: Settings, tmp_path: Path) -> None:
-    assert LocalStack.of(told, tmp_path).cluster_address() is None
+def test_a_name_needs_no_address_besides_loopback(dev: Settings, tmp_path: Path) -> None:
+    assert LocalStack.of(dev, tmp_path).cluster_address() is None
     assert on_a_cluster("host.docker.internal", tmp_path).cluster_address() is None
 
 
@@ -92,8 +92,8 @@ def test_an_address_that_is_not_this_machines_is_refused(tmp_path: Path) -> None
         stack.cluster_address()
 
 
-def test_the_bootstrap_asks_for_the_admins_verifier_alone(told: Settings, tmp_path: Path) -> None:
-    stack = LocalStack.of(told, tmp_path)
+def test_the_bootstrap_asks_for_the_admins_verifier_alone(dev: Settings, tmp_path: Path) -> None:
+    stack = LocalStack.of(dev, tmp_path)
     verifier = stack.admin_verifier()
     sql = bootstrap_sql(verifier)
     assert sql.startswith(f"SET lightwave.admin_verifier = '{verifier}';\n\n")

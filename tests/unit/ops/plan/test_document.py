@@ -1,4 +1,4 @@
-"""The offline plan: complete, the same bytes every time, no secret in it; and the golden plans are what it says."""
+"""The offline plan: complete, the same bytes on every run, without secrets, and equal to the golden plans."""
 
 import json
 import os
@@ -6,19 +6,25 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import settings
 from ops.__main__ import GOLDEN_STACKS as STACKS
+from ops.dev import env as env_files
 from ops.plan import document as plan
 from ops.plan import review
-from ops.plan.recorder import Secret, record_stack
+from ops.plan.recorder import record_stack
+from policies.rules.model import Secret
+from tests.unit.conftest import full_config, local_state
 
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_the_golden_plan_is_what_the_program_declares(stack: str) -> None:
-    assert plan.document(stack) == review.golden(stack), "if the change is meant: make golden, and have it reviewed"
+    assert plan.document(stack) == review.golden(stack), (
+        "if the change is intended: make golden, and commit it for review"
+    )
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -41,7 +47,7 @@ def test_two_runs_write_the_same_bytes(stack: str, tmp_path: Path) -> None:
     assert files(tmp_path / "1") == files(tmp_path / "2")
 
 
-def test_the_folder_holds_what_a_reviewer_needs(tmp_path: Path) -> None:
+def test_the_folder_has_what_a_reviewer_needs(tmp_path: Path) -> None:
     written = files(plan.write("prod", tmp_path / "prod"))
     assert {"plan.json", "plan.md", "access-matrix.md", "architecture.mmd", "database.sql", "pgbouncer.ini"} < set(
         written
@@ -67,6 +73,27 @@ def test_dev_has_its_env_keys_and_sql(tmp_path: Path) -> None:
     assert "pool_mode = transaction" in written["pgbouncer.ini"]
 
 
+def test_the_env_keys_of_dev_are_those_of_its_env_files(tmp_path: Path) -> None:
+    written = json.loads(files(plan.write("dev", tmp_path / "dev"))["env-keys.json"])
+    dev = settings.load("dev", full_config("dev"), local=local_state())
+    services = [product for product in dev.products.values() if product.service]
+    assert written == {p.service: sorted(entry.name for entry in env_files.for_local(dev, p)) for p in services}
+    assert len(written) == 2
+
+
+def test_the_settings_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = settings.load
+
+    def counted(*args: Any, **kwargs: Any) -> settings.Settings:
+        loaded.append(args[0])
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(settings, "load", counted)
+    plan.document("dev")
+    assert loaded == ["dev"]
+
+
 def test_a_secret_from_the_config_is_in_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sentinel = "sentinel-of-the-bucket"
     config = settings.stack_config("prod")
@@ -82,7 +109,7 @@ def test_a_secret_from_the_config_is_in_no_file(tmp_path: Path, monkeypatch: pyt
             *dict(getattr(resource.inputs["stringData"], "value", resource.inputs["stringData"])).values(),
         ]
         if isinstance(value, Secret)
-    ), "the sentinel never got into the program: this test would prove nothing"
+    ), "the sentinel never got into the program: the test would prove nothing"
     for name, content in files(plan.write("prod", tmp_path / "prod")).items():
         assert sentinel not in content, name
 

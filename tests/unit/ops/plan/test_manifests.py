@@ -1,4 +1,4 @@
-"""The plan's manifests: complete, deterministic, and with no secret value."""
+"""The plan's manifests: complete, deterministic, and without secret values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def small() -> Recording:
     return recorder.record(program, stack="prod")
 
 
-def test_one_file_each_the_clusters_first_and_no_secret_value() -> None:
+def test_one_file_per_resource_the_clusters_first_without_secret_values() -> None:
     files = manifests.manifests(small())
     assert list(files) == ["cluster/configmap-d.yaml", "a/configmap-c.yaml", "b/secret-s.yaml"]
     assert yaml.safe_load(files["b/secret-s.yaml"]) == {

@@ -1,4 +1,4 @@
-"""The recorder tells what the engine would have been told, and nothing else of the machine it runs on."""
+"""The recorder has what the Pulumi CLI would receive, and nothing else of the machine it runs on."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,9 @@ import pulumi_random as random
 import pytest
 
 import settings
-from ops.plan.recorder import FACTS, KNOWN, Recording, Secret, record, record_stack
+from ops.plan.recorder import FACTS, KNOWN, Recording, masked, record, record_program, record_stack
+from policies import tokens
+from policies.rules.model import UNKNOWN, Secret
 
 
 class Box(pulumi.ComponentResource):
@@ -135,13 +137,42 @@ def test_secrets_are_wrapped_where_they_were_marked_and_never_shown() -> None:
     assert "hidden" not in str(recording)
 
 
-def test_what_is_made_of_a_secret_is_secret() -> None:
+def test_a_value_derived_from_a_secret_is_secret() -> None:
     def program() -> None:
         generated = random.RandomPassword("password", length=8)
         postgresql.Role("role", name="r", password=generated.result)
 
     recording = record(program, stack="s")
     assert recording.one("postgresql:index/role:Role", "role").inputs["password"] == Secret(KNOWN)
+
+
+def test_rules_see_unknowns_secrets_and_the_providers_inputs() -> None:
+    def program() -> None:
+        server = postgresql.Provider("server", host="h")
+        postgresql.Role(
+            "role",
+            name=KNOWN,
+            search_paths=[f"x{KNOWN}", pulumi.Output.secret(KNOWN)],
+            connection_limit=1,
+            opts=pulumi.ResourceOptions(provider=server, protect=True),
+        )
+        postgresql.Role("other", name="o")
+
+    recording = record(program, stack="prod")
+    role, other = recording.one(tokens.ROLE, "role"), recording.one(tokens.ROLE, "other")
+    assert role.inputs["name"] is UNKNOWN
+    assert role.inputs["connectionLimit"] == 1.0
+    paths = role.inputs["searchPaths"]
+    # One secret makes the list secret, as the SDK sends it.
+    assert paths == Secret(["x<known at deploy>", UNKNOWN])
+    assert paths.value[1] is UNKNOWN
+    assert role.provider_inputs == recording.one("pulumi:providers:postgresql", "server").inputs
+    assert role.provider_inputs["host"] == "h"
+    assert other.provider_inputs == {}
+    assert (role.protect, other.protect) == (True, False)
+    assert role.secrecy_known
+    assert type(masked(UNKNOWN)) is str
+    assert masked(UNKNOWN) == KNOWN == str(UNKNOWN)
 
 
 def test_resources_and_outputs_are_sorted() -> None:
@@ -208,7 +239,7 @@ def test_warnings_are_recorded_once_and_sorted() -> None:
     assert record(program, stack="s").warnings == ("a", "b")
 
 
-def test_config_reaches_the_program_as_the_engine_hands_it() -> None:
+def test_config_reaches_the_program_as_from_the_pulumi_cli() -> None:
     def program() -> None:
         config = pulumi.Config("lightwave")
         pulumi.export("found", [config.get("text"), config.get_object("object"), config.get_bool("flag")])
@@ -243,6 +274,12 @@ def test_the_program_runs_offline_and_only_within_the_recording() -> None:
         settings.load("prod", settings.stack_config("prod"))
 
 
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_settings_of_a_recording_are_those_of_the_stack(stack: str) -> None:
+    with settings.offline():
+        assert record_program(stack).settings == settings.load(stack, settings.stack_config(stack))
+
+
 def test_one_refuses_none_and_several() -> None:
     recording = record(lambda: postgresql.Role("role", name="r"), stack="s")
     with pytest.raises(KeyError, match="0 resources"):
@@ -250,7 +287,7 @@ def test_one_refuses_none_and_several() -> None:
     assert recording.of_type("postgresql:index/schema:Schema") == []
 
 
-def test_overrides_lie_over_the_stacks_own_config() -> None:
+def test_overrides_replace_keys_of_the_stacks_config() -> None:
     changed = record_stack("dev", overrides={"lightwave:protect": True})
     assert {resource.protect for resource in changed.of_type("postgresql:index/schema:Schema")} == {True}
     with pytest.raises(settings.SettingsError, match="lightwave:protect"):

@@ -9,7 +9,7 @@ from ops.verify.matrix import PRIVILEGES, Matrix, markdown, matrix
 from tests.unit.conftest import full_config, local_state
 
 
-def told(**products: dict[str, Any]) -> settings.Settings:
+def of_dev(**products: dict[str, Any]) -> settings.Settings:
     """The dev stack, with some entries of its product table changed."""
     config = full_config("dev")
     for name, entry in products.items():
@@ -23,7 +23,7 @@ def levels(found: Matrix) -> dict[str, list[str]]:
 
 
 def test_each_product_has_its_own_schema_and_reads_public_alone() -> None:
-    assert levels(matrix(told())) == {
+    assert levels(matrix(of_dev())) == {
         "payload_user": ["full", "none", "none", "none", "none", "read"],
         "django_user": ["none", "full", "none", "none", "none", "read"],
         "createos_user": ["none", "none", "full", "none", "none", "read"],
@@ -32,8 +32,8 @@ def test_each_product_has_its_own_schema_and_reads_public_alone() -> None:
     }
 
 
-def test_a_read_that_is_switched_on_changes_one_cell_and_one_membership() -> None:
-    off, on = matrix(told()), matrix(told(payload={"readers": ["django"]}))
+def test_a_read_that_is_switched_on_changes_one_field_and_one_membership() -> None:
+    off, on = matrix(of_dev()), matrix(of_dev(payload={"readers": ["django"]}))
     changed = {key: level.value for key, level in on.access.items() if off.access[key] is not level}
     assert changed == {("django_user", "payload"): "read"}
     assert on.roles["django_user"].member_of == {"lightwave_login", "payload_reader"}
@@ -43,7 +43,7 @@ def test_a_read_that_is_switched_on_changes_one_cell_and_one_membership() -> Non
 
 
 def test_roles() -> None:
-    roles = matrix(told()).roles
+    roles = matrix(of_dev()).roles
     assert {name for name, role in roles.items() if not role.login} == {
         "lightwave_login",
         "payload_reader",
@@ -62,7 +62,7 @@ def test_roles() -> None:
 
 
 def test_owners_and_grants_of_the_schemas() -> None:
-    found = matrix(told(payload={"schema": "cms"}))
+    found = matrix(of_dev(payload={"schema": "cms"}))
     assert found.schema_owners["cms"] == "lightwave_admin"
     assert found.schema_owners["public"] == "pg_database_owner"
     assert found.object_owners["cms"] == "payload_user"
@@ -94,13 +94,13 @@ def test_owners_and_grants_of_the_schemas() -> None:
     ],
 )
 def test_privileges_of_django_that_reads_payload(schema: str, kind: str, expected: set[str]) -> None:
-    found = matrix(told(payload={"readers": ["django"]}))
+    found = matrix(of_dev(payload={"readers": ["django"]}))
     assert found.privileges("django_user", schema, kind) == expected
     assert set(PRIVILEGES[kind]) >= expected
 
 
-def test_markdown_is_a_row_a_login_role() -> None:
-    rows = markdown(told(payload={"readers": ["django"]})).splitlines()
+def test_markdown_has_one_row_per_login_role() -> None:
+    rows = markdown(of_dev(payload={"readers": ["django"]})).splitlines()
     assert rows[0] == (
         "| login role | payload | django | createos | cineos | photographyos | public "
         "| connections | statement timeout | idle in transaction |"
@@ -114,4 +114,4 @@ def test_markdown_is_a_row_a_login_role() -> None:
 
 def test_the_offline_plan_has_the_same_matrix() -> None:
     with settings.offline():
-        assert markdown(settings.load("dev", settings.stack_config("dev"))) == markdown(told())
+        assert markdown(settings.load("dev", settings.stack_config("dev"))) == markdown(of_dev())

@@ -1,0 +1,26 @@
+import type { CollectionConfig } from 'payload'
+
+import { anyone, authenticated } from '../access'
+
+/** Files in the bucket, at its root: the object key is the file name. */
+export const Media: CollectionConfig = {
+  slug: 'media',
+  access: { create: authenticated, read: anyone, update: authenticated, delete: authenticated },
+  fields: [
+    { name: 'alt', type: 'text' },
+    { name: 'caption', type: 'richText' },
+  ],
+  upload: {
+    focalPoint: true,
+    adminThumbnail: 'thumbnail',
+    imageSizes: [
+      { name: 'thumbnail', width: 300 },
+      { name: 'square', width: 500, height: 500 },
+      { name: 'small', width: 600 },
+      { name: 'medium', width: 900 },
+      { name: 'large', width: 1400 },
+      { name: 'xlarge', width: 1920 },
+      { name: 'og', width: 1200, height: 630, crop: 'center' },
+    ],
+  },
+}

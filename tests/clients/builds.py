@@ -1,0 +1,76 @@
+"""The example services, installed and built once per content: in the user's cache, never in the checkout."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from settings import ROOT
+
+EXAMPLES = ROOT / "examples"
+_SECONDS = 1200
+
+
+def payload() -> Path:
+    """The built Payload example: `.next/standalone/server.js` serves it, the whole tree runs migrations."""
+    return _cached("payload", _sources("payload"), _build_payload)
+
+
+def django() -> Path:
+    """The Django example with a virtual environment of its own in `.venv`."""
+    return _cached("django", _sources("django"), _build_django)
+
+
+def _sources(example: str) -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", f"examples/{example}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return sorted(path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file())
+
+
+def _cached(example: str, sources: list[Path], build: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256()
+    for path in sources:
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightwave" / "clients"
+    target = cache / f"{example}-{digest.hexdigest()[:16]}"
+    if not target.exists():
+        unfinished = target.with_suffix(f".{os.getpid()}")
+        for path in sources:
+            copy = unfinished / path.relative_to(EXAMPLES / example)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        build(unfinished)
+        try:
+            unfinished.rename(target)  # whole or not at all
+        except OSError:  # another run was faster
+            shutil.rmtree(unfinished)
+    return target
+
+
+def _build_payload(folder: Path) -> None:
+    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder)
+    _run(["npm", "run", "build"], folder)
+    shutil.copytree(folder / ".next" / "static", folder / ".next" / "standalone" / ".next" / "static")
+
+
+def _build_django(folder: Path) -> None:
+    _run([sys.executable, "-m", "venv", ".venv"], folder)
+    # By the name that the folder gets, for scripts name their interpreter by its path: run them as modules.
+    _run([".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements.txt"], folder)
+
+
+def _run(command: list[str], folder: Path) -> None:
+    # The build reads no secret: what this process has in its environment is not for it.
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
+    configured = {name: value for name, value in os.environ.items() if name.lower().startswith(("npm_config_", "pip_"))}
+    subprocess.run(
+        command, cwd=folder, env={**configured, **kept, "NEXT_TELEMETRY_DISABLED": "1"}, timeout=_SECONDS, check=True
+    )

@@ -1,0 +1,55 @@
+"""The architecture picture is drawn from the product table and the network flows, whatever the products are called."""
+
+from typing import Any
+
+import pytest
+
+import settings
+from ops.plan.diagram import mermaid
+from tests.unit.conftest import full_config
+
+
+def arrows(products: dict[str, dict[str, Any]], stack: str = "prod") -> list[str]:
+    """The arrows of the stack's picture, with another product table."""
+    config = full_config(stack)
+    config["lightwave:products"] = products
+    with settings.offline():
+        lines = mermaid(settings.load(stack, config)).splitlines()
+    return [line.strip() for line in lines if "->" in line]
+
+
+def table(cms: str, api: str) -> dict[str, dict[str, Any]]:
+    """The platform's own products under other names."""
+    entries = full_config("prod")["lightwave:products"]
+    return {cms: entries["payload"], api: entries["django"], "createos": entries["createos"]}
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_products_of_any_name_keep_their_arrows(stack: str) -> None:
+    usual = arrows(table("payload", "django"), stack)
+    assert "django -->|REST :3000| payload" in usual
+    renamed = [arrow.replace("payload", "website").replace("django", "api") for arrow in usual]
+    assert arrows(table("website", "api"), stack) == renamed
+
+
+def test_every_arrow_of_production() -> None:
+    products = table("website", "api")
+    products["website"] = products["website"] | {"readers": ["createos"]}
+    assert arrows(products) == [
+        "pgbouncer --> database",
+        "website -->|website| pgbouncer",
+        "api -->|api| pgbouncer",
+        "createos -->|createos| pgbouncer",
+        "createos -.->|reads website| pgbouncer",
+        "api -->|Redis| valkey",
+        "api -->|REST :3000| website",
+        "cdn --> bucket",
+        "website -->|S3| bucket",
+    ]
+
+
+def test_a_product_without_a_flow_has_no_arrow_to_a_service() -> None:
+    products = table("website", "api")
+    # In no namespace it has no pods, and so no network flow.
+    products["api"] = {key: value for key, value in products["api"].items() if key != "namespace"}
+    assert [arrow for arrow in arrows(products, "dev") if "REST" in arrow] == []
