@@ -9,7 +9,7 @@ import pulumi_aws as aws
 # The Pulumi CLI starts this file with only its own folder on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bootstrap.ci_access import CiAccess, CiAccessArgs
+from bootstrap.ci_access import DEFAULT_CLUSTER, DEFAULT_DATABASE, DEFAULT_NAMESPACES, CiAccess, CiAccessArgs
 from bootstrap.state_store import StateStore, StateStoreArgs
 
 config = pulumi.Config("lightwave-bootstrap")
@@ -33,9 +33,13 @@ access = CiAccess(
         account_id=account_id,
         region=region,
         repository=config.require("repository"),
+        repository_owner_id=config.get("repositoryOwnerId") or None,
+        repository_id=config.get("repositoryId") or None,
         state_bucket_arn=state.bucket_arn,
         state_key_arn=state.key_arn,
-        cluster=config.get("cluster", "lightwave-prod"),
+        cluster=config.get("cluster", DEFAULT_CLUSTER),
+        database=config.get("database", DEFAULT_DATABASE),
+        namespaces=config.get_object("namespaces") or DEFAULT_NAMESPACES,
         oidc_provider_arn=config.get("oidcProviderArn") or None,
     ),
     pulumi.ResourceOptions(provider=provider),

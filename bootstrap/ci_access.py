@@ -1,7 +1,9 @@
 """How GitHub Actions gets into the account: no access key, one role for previews and one for deploys."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -12,7 +14,15 @@ PREVIEW_ENVIRONMENTS = ("prod-preview", "prod-drift")
 """GitHub environments of the jobs that only read. A preview runs pull-request code: give `prod-preview` reviewers."""
 
 DEPLOY_ENVIRONMENT = "prod"
-"""GitHub environment of the job that deploys: reviewers, and the main branch only."""
+DEPLOY_REF = "refs/heads/main"
+"""GitHub environment and branch of the job that deploys. Give the environment reviewers, and that branch only."""
+
+PREVIEWERS = "lightwave:previewers"
+"""Kubernetes group of the preview role; the platform binds it to what it declares outside namespaces."""
+
+DEFAULT_CLUSTER = "lightwave-prod"
+DEFAULT_DATABASE = "lightwave-platform"
+DEFAULT_NAMESPACES = ("django-api", "payload-cms", "shared")
 
 PREVIEW_SECONDS = 3600
 DEPLOY_SECONDS = 2 * 3600
@@ -29,9 +39,16 @@ class CiAccessArgs:
     region: str
     repository: str
     """On GitHub, as owner/name."""
+    repository_owner_id: str | None = None
+    repository_id: str | None = None
+    """GitHub's numbers of both: both or neither."""
     state_bucket_arn: pulumi.Input[str]
     state_key_arn: pulumi.Input[str]
-    cluster: str
+    cluster: str = DEFAULT_CLUSTER
+    database: str = DEFAULT_DATABASE
+    """Identifier of the RDS instance; everything else that belongs to it is named after it."""
+    namespaces: Sequence[str] = DEFAULT_NAMESPACES
+    """The platform's namespaces, whose Secrets the preview role reads."""
     oidc_provider_arn: str | None = None
     """ARN of GitHub's OIDC provider if the account has one; an account can have only one."""
 
@@ -41,6 +58,19 @@ class CiAccessArgs:
             raise pulumi.InputPropertyError("repository", "expected: owner/name, without wildcards")
         if not re.fullmatch(r"\d{12}", self.account_id):
             raise pulumi.InputPropertyError("account_id", "expected: the 12 digits of an AWS account")
+        for name in ("repository_owner_id", "repository_id"):
+            if not re.fullmatch(r"\d+", getattr(self, name) or "0"):
+                raise pulumi.InputPropertyError(name, "expected: the digits that gh api repos/<owner>/<name> shows")
+        if (self.repository_id is None) != (self.repository_owner_id is None):
+            raise pulumi.InputPropertyError("repository_id", "expected: together with repository_owner_id")
+        for name, values in (
+            ("cluster", [self.cluster]),
+            ("database", [self.database]),
+            ("namespaces", self.namespaces),
+        ):
+            # A pattern here would be one in the role's permissions.
+            if not values or not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", value) for value in values):
+                raise pulumi.InputPropertyError(name, "expected: letters, digits and hyphens, without wildcards")
 
 
 class CiAccess(pulumi.ComponentResource):
@@ -56,6 +86,9 @@ class CiAccess(pulumi.ComponentResource):
         self._name = name
         self._args = args
         self._provider_arn = self._oidc_provider()
+        self._platform = ci_policies.Platform(
+            account_id=args.account_id, region=args.region, cluster=args.cluster, database=args.database
+        )
         state = pulumi.Output.all(args.state_bucket_arn, args.state_key_arn)
 
         preview = self._role(
@@ -64,18 +97,23 @@ class CiAccess(pulumi.ComponentResource):
             environments=PREVIEW_ENVIRONMENTS,
             seconds=PREVIEW_SECONDS,
             permissions=state.apply(lambda arns: ci_policies.policy(self._preview_permissions(*arns))),
-            # Reads Secrets too, because a refresh compares them. A preview's dry run is refused, and Pulumi continues.
-            cluster_policy="AmazonEKSAdminViewPolicy",
         )
+        # Secrets only where the platform has its own, because a refresh compares them: AWS's view has none, and nothing
+        # outside namespaces. A preview's dry run is refused, and Pulumi continues without it.
+        entry = self._access_entry("preview", preview, groups=[PREVIEWERS])
+        self._access_policy("preview-cluster-policy", entry, "AmazonEKSViewPolicy")
+        self._access_policy("preview-namespaces-policy", entry, "AmazonEKSAdminViewPolicy", args.namespaces)
         deploy = self._role(
             purpose="deploy",
             description="Deploys: pulumi up of the main branch",
             environments=(DEPLOY_ENVIRONMENT,),
             seconds=DEPLOY_SECONDS,
             permissions=state.apply(lambda arns: ci_policies.policy(self._deploy_permissions(*arns))),
-            # Creates namespaces, roles and a priority class.
-            cluster_policy="AmazonEKSClusterAdminPolicy",
+            ref=DEPLOY_REF,
         )
+        # Creates namespaces, roles and a priority class.
+        entry = self._access_entry("deploy", deploy)
+        self._access_policy("deploy-cluster-policy", entry, "AmazonEKSClusterAdminPolicy")
 
         self.preview_role_arn = preview.arn
         self.deploy_role_arn = deploy.arn
@@ -93,16 +131,10 @@ class CiAccess(pulumi.ComponentResource):
         return provider.arn
 
     def _preview_permissions(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
-        return [
-            *ci_policies.read_state(bucket_arn, key_arn),
-            *ci_policies.read_platform(self._args.account_id, self._args.region),
-        ]
+        return [*ci_policies.read_state(bucket_arn, key_arn), *ci_policies.read_platform(self._platform)]
 
     def _deploy_permissions(self, bucket_arn: str, key_arn: str) -> list[ci_policies.Statement]:
-        return [
-            *ci_policies.write_state(bucket_arn, key_arn),
-            *ci_policies.write_platform(self._args.account_id, self._args.region),
-        ]
+        return [*ci_policies.write_state(bucket_arn, key_arn), *ci_policies.write_platform(self._platform)]
 
     def _role(
         self,
@@ -112,15 +144,20 @@ class CiAccess(pulumi.ComponentResource):
         environments: tuple[str, ...],
         seconds: int,
         permissions: pulumi.Output[str],
-        cluster_policy: str,
+        ref: str | None = None,
     ) -> aws.iam.Role:
         child = pulumi.ResourceOptions(parent=self)
+        repository = ci_policies.Repository(
+            name=self._args.repository,
+            owner_id=self._args.repository_owner_id,
+            repository_id=self._args.repository_id,
+        )
         role = aws.iam.Role(
             f"{self._name}-{purpose}",
             name=f"lightwave-{purpose}",
             description=description,
             assume_role_policy=self._provider_arn.apply(
-                lambda arn: ci_policies.assumed_by_workflows(arn, self._args.repository, environments)
+                lambda arn: ci_policies.assumed_by_workflows(arn, repository, environments, ref)
             ),
             max_session_duration=seconds,
             opts=child,
@@ -128,15 +165,26 @@ class CiAccess(pulumi.ComponentResource):
         aws.iam.RolePolicy(
             f"{self._name}-{purpose}-permissions", name="permissions", role=role.name, policy=permissions, opts=child
         )
-        entry = aws.eks.AccessEntry(
-            f"{self._name}-{purpose}-cluster", cluster_name=self._args.cluster, principal_arn=role.arn, opts=child
+        return role
+
+    def _access_entry(self, purpose: str, role: aws.iam.Role, groups: Sequence[str] = ()) -> aws.eks.AccessEntry:
+        return aws.eks.AccessEntry(
+            f"{self._name}-{purpose}-cluster",
+            cluster_name=self._args.cluster,
+            principal_arn=role.arn,
+            kubernetes_groups=groups or None,
+            opts=pulumi.ResourceOptions(parent=self),
         )
+
+    def _access_policy(
+        self, name: str, entry: aws.eks.AccessEntry, policy: str, namespaces: Sequence[str] = ()
+    ) -> None:
+        scope: dict[str, Any] = {"type": "namespace", "namespaces": namespaces} if namespaces else {"type": "cluster"}
         aws.eks.AccessPolicyAssociation(
-            f"{self._name}-{purpose}-cluster-policy",
+            f"{self._name}-{name}",
             cluster_name=self._args.cluster,
             principal_arn=entry.principal_arn,
-            policy_arn=f"{_CLUSTER_POLICIES}/{cluster_policy}",
-            access_scope={"type": "cluster"},
-            opts=child,
+            policy_arn=f"{_CLUSTER_POLICIES}/{policy}",
+            access_scope=aws.eks.AccessPolicyAssociationAccessScopeArgs(**scope),
+            opts=pulumi.ResourceOptions(parent=self),
         )
-        return role

@@ -1,51 +1,71 @@
 """What CI's roles may do in the account, as IAM policies.
 
-The actions are those that the AWS provider calls for the resources that the platform declares, and no others; a test
-checks them against production's plan. Where AWS cannot scope an action by name, a tag scopes it: the platform's
-provider puts `project: lightwave` on everything it creates.
+The actions come from `ci_actions`. Where AWS cannot scope an action by name, a tag scopes it: the platform's provider
+puts `project: lightwave` on everything it creates.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from bootstrap import ci_actions
+from policies import tokens
 
 Statement = dict[str, Any]
 
-OURS = "lightwave-*"
-"""Names of what the platform creates, including the database's identifier."""
-
 _OURS_BY_TAG = {"StringEquals": {"aws:ResourceTag/project": "lightwave"}}
 
-READ_ACTIONS = (
-    "cloudwatch:DescribeAlarms",
-    "cloudwatch:ListTagsForResource",
-    "ec2:DescribeNetworkInterfaces",
-    "ec2:DescribeSecurityGroupRules",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeVpcs",
-    "eks:DescribeAccessEntry",
-    "eks:DescribeCluster",
-    "iam:GetRole",
-    "iam:ListAttachedRolePolicies",
-    "iam:ListInstanceProfilesForRole",
-    "iam:ListRolePolicies",
-    "kms:DescribeKey",
-    "logs:DescribeLogGroups",
-    "logs:ListTagsForResource",
-    "rds:DescribeDBInstances",
-    "rds:DescribeDBParameterGroups",
-    "rds:DescribeDBParameters",
-    "rds:DescribeDBSubnetGroups",
-    "rds:DescribeEventSubscriptions",
-    "rds:ListTagsForResource",
-    "secretsmanager:DescribeSecret",
-    "secretsmanager:GetResourcePolicy",
-    "sns:GetSubscriptionAttributes",
-    "sns:GetTopicAttributes",
-    "sns:ListTagsForResource",
-)
-"""Describe, List and Get calls; none of them returns a secret value."""
+GITHUB = "token.actions.githubusercontent.com"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repository:
+    """A GitHub repository whose workflows are trusted."""
+
+    name: str
+    """As owner/name."""
+    owner_id: str | None = None
+    repository_id: str | None = None
+    """Both or neither; required for a repository that was created, renamed or transferred since 15 July 2026."""
+
+    def subjects(self, environments: Sequence[str]) -> list[str]:
+        """The `sub` claims of its jobs in the environments, in both of GitHub's forms where the ids are known."""
+        names = [self.name]
+        if self.repository_id:
+            owner, _, repository = self.name.partition("/")
+            names.append(f"{owner}@{self.owner_id}/{repository}@{self.repository_id}")
+        return [f"repo:{name}:environment:{environment}" for name in names for environment in environments]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Platform:
+    """Where the platform is, and what its resources are called."""
+
+    account_id: str
+    region: str
+    cluster: str
+    """The EKS cluster."""
+    database: str
+    """Identifier of the RDS instance: the name, or the beginning of the name, of everything that belongs to it."""
+
+    def arn(self, service: str, *resources: str) -> list[str]:
+        """ARNs in the platform's region."""
+        return [f"arn:aws:{service}:{self.region}:{self.account_id}:{resource}" for resource in resources]
+
+    def named(self, service: str, *kinds: str) -> list[str]:
+        """ARNs of what is named after the database."""
+        return self.arn(service, *(f"{kind}{name}" for kind in kinds for name in (self.database, f"{self.database}-*")))
+
+    @property
+    def monitoring_role(self) -> str:
+        """ARN of RDS's role for enhanced monitoring."""
+        return f"arn:aws:iam::{self.account_id}:role/{self.database}-monitoring"
+
+    @property
+    def secrets(self) -> list[str]:
+        """ARNs of the platform's secrets."""
+        return self.arn("secretsmanager", "secret:lightwave/*")
 
 
 def policy(statements: Sequence[Statement]) -> str:
@@ -53,25 +73,28 @@ def policy(statements: Sequence[Statement]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def assumed_by_workflows(provider_arn: str, repository: str, environments: Sequence[str]) -> str:
-    """Trust for the repository's jobs in the environments, and for nothing else at GitHub.
+def assumed_by_workflows(
+    provider_arn: str, repository: Repository, environments: Sequence[str], ref: str | None = None
+) -> str:
+    """Trust for the repository's jobs in the environments, and for nothing else at GitHub; with `ref`, only from there.
 
     A job's subject names its environment, so GitHub's protection rules (reviewers, branches) apply before the role can
-    be assumed. The subjects are exact, never patterns: `repo:owner/name:*` would admit every pull request.
+    be assumed. Every claim is exact, never a pattern: `repo:owner/name:*` would admit every pull request. With the
+    repository's id, another repository that gets its name later is not trusted.
     """
-    issuer = "token.actions.githubusercontent.com"
+    claims = {
+        "aud": "sts.amazonaws.com",
+        "sub": repository.subjects(environments),
+        **({"repository_id": repository.repository_id} if repository.repository_id else {}),
+        **({"ref": ref} if ref else {}),
+    }
     return policy(
         [
             {
                 "Effect": "Allow",
                 "Principal": {"Federated": provider_arn},
                 "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {
-                    "StringEquals": {
-                        f"{issuer}:aud": "sts.amazonaws.com",
-                        f"{issuer}:sub": [f"repo:{repository}:environment:{name}" for name in environments],
-                    }
-                },
+                "Condition": {"StringEquals": {f"{GITHUB}:{claim}": value for claim, value in claims.items()}},
             }
         ]
     )
@@ -95,64 +118,96 @@ def write_state(bucket_arn: str, key_arn: str) -> list[Statement]:
     ]
 
 
-def read_platform(account_id: str, region: str) -> list[Statement]:
+def read_platform(platform: Platform) -> list[Statement]:
     """Read everything that the platform declares.
 
     That includes the platform's own secrets: a refresh compares them, `verify` logs in with one, and the state that the
     role reads contains the same values.
     """
     return [
-        _allow("ReadPlatform", list(READ_ACTIONS), "*"),
-        _allow("ReadSecrets", ["secretsmanager:GetSecretValue"], _secrets(account_id, region)),
+        _allow("ReadPlatform", [action for action in ci_actions.reads() if action != _SECRET_VALUE], "*"),
+        _allow("ReadSecrets", [_SECRET_VALUE], *platform.secrets),
     ]
 
 
-def write_platform(account_id: str, region: str) -> list[Statement]:
+_SECRET_VALUE = "secretsmanager:GetSecretValue"  # noqa: S105 (an action): the one read that returns a secret
+
+
+def write_platform(platform: Platform) -> list[Statement]:
     """Create and change what the platform declares; delete what holds no data."""
-
-    def arn(service: str, resource: str) -> str:
-        return f"arn:aws:{service}:{region}:{account_id}:{resource}"
-
-    monitoring_role = f"arn:aws:iam::{account_id}:role/{OURS}-monitoring"
-    rds = [arn("rds", f"{kind}:{OURS}") for kind in ("db", "pg", "subgrp", "es")]
-    groups = arn("ec2", "security-group/*")
     return [
-        *read_platform(account_id, region),
+        *read_platform(platform),
+        *_database(platform),
+        *_security_groups(platform),
+        *_monitoring_role(platform),
+        *_alarms(platform),
+        _allow(
+            "Secrets",
+            ci_actions.writes((tokens.AWS_SECRET, tokens.AWS_SECRET_VERSION), service="secretsmanager"),
+            *platform.secrets,
+        ),
+        _allow(
+            "ServiceDeployers",
+            ci_actions.writes((tokens.ACCESS_ENTRY,), service="eks"),
+            *platform.arn("eks", f"cluster/{platform.cluster}", f"access-entry/{platform.cluster}/*"),
+        ),
+        {"Sid": "NeverDeleteData", "Effect": "Deny", "Action": list(NEVER), "Resource": "*"},
+    ]
+
+
+NEVER = (
+    "kms:DisableKey",
+    "kms:ScheduleKeyDeletion",
+    "rds:DeleteDBInstance",
+    "rds:DeleteDBInstanceAutomatedBackup",
+    "rds:DeleteDBSnapshot",
+    "s3:DeleteBucket",
+    "s3:DeleteObjectVersion",
+    "s3:PutBucketVersioning",
+    "s3:PutLifecycleConfiguration",
+    "secretsmanager:DeleteSecret",
+)
+"""What the deploy role may never do, whatever else it is given: each of them loses data."""
+
+
+def _database(platform: Platform) -> list[Statement]:
+    types = (
+        tokens.RDS_EVENT_SUBSCRIPTION,
+        tokens.RDS_INSTANCE,
+        tokens.RDS_PARAMETER_GROUP,
+        tokens.RDS_SUBNET_GROUP,
+    )
+    return [
         _allow(
             "Database",
-            [
-                "rds:AddSourceIdentifierToSubscription",
-                "rds:AddTagsToResource",
-                "rds:CreateDBInstance",
-                "rds:CreateDBParameterGroup",
-                "rds:CreateDBSubnetGroup",
-                "rds:CreateEventSubscription",
-                "rds:DeleteDBParameterGroup",
-                "rds:DeleteDBSubnetGroup",
-                "rds:DeleteEventSubscription",
-                "rds:ModifyDBInstance",
-                "rds:ModifyDBParameterGroup",
-                "rds:ModifyDBSubnetGroup",
-                "rds:ModifyEventSubscription",
-                "rds:RebootDBInstance",
-                "rds:RemoveSourceIdentifierFromSubscription",
-                "rds:RemoveTagsFromResource",
-                "rds:ResetDBParameterGroup",
-            ],
-            *rds,
+            ci_actions.writes(types, service="rds"),
+            *platform.named("rds", "db:", "pg:", "subgrp:", "es:"),
             # Used by every instance without its own option group.
-            arn("rds", "og:default:*"),
+            *platform.arn("rds", "og:default:*"),
         ),
         _allow(
             "FirstDatabase",
             ["iam:CreateServiceLinkedRole"],
-            f"arn:aws:iam::{account_id}:role/aws-service-role/rds.amazonaws.com/*",
+            f"arn:aws:iam::{platform.account_id}:role/aws-service-role/rds.amazonaws.com/*",
             condition={"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}},
         ),
-        _allow("NewSecurityGroup", ["ec2:CreateSecurityGroup"], arn("ec2", "vpc/*")),
+        _allow(
+            "Logs",
+            ci_actions.writes((tokens.LOG_GROUP,), service="logs"),
+            *platform.arn("logs", f"log-group:/aws/rds/instance/{platform.database}/*"),
+        ),
+    ]
+
+
+def _security_groups(platform: Platform) -> list[Statement]:
+    groups, rules = platform.arn("ec2", "security-group/*", "security-group-rule/*")
+    create, authorize = "ec2:CreateSecurityGroup", "ec2:AuthorizeSecurityGroupIngress"
+    actions = ci_actions.writes((tokens.SECURITY_GROUP, tokens.INGRESS_RULE), service="ec2")
+    return [
+        _allow("NewSecurityGroup", [create], *platform.arn("ec2", "vpc/*")),
         _allow(
             "NewTaggedSecurityGroup",
-            ["ec2:CreateSecurityGroup"],
+            [create],
             groups,
             condition={"StringEquals": {"aws:RequestTag/project": "lightwave"}},
         ),
@@ -160,137 +215,57 @@ def write_platform(account_id: str, region: str) -> list[Statement]:
             "TagAtCreation",
             ["ec2:CreateTags"],
             groups,
-            arn("ec2", "security-group-rule/*"),
+            rules,
             condition={
                 "StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress"]},
             },
         ),
         _allow(
             "OwnSecurityGroups",
-            [
-                "ec2:AuthorizeSecurityGroupIngress",
-                "ec2:CreateTags",
-                "ec2:DeleteSecurityGroup",
-                "ec2:DeleteTags",
-                "ec2:ModifySecurityGroupRules",
-                "ec2:RevokeSecurityGroupEgress",
-                "ec2:RevokeSecurityGroupIngress",
-            ],
+            [action for action in actions if action != create],
             groups,
-            arn("ec2", "security-group-rule/*"),
+            rules,
             condition=_OURS_BY_TAG,
         ),
         # The rule that the call creates has no tag yet.
-        _allow("NewSecurityGroupRule", ["ec2:AuthorizeSecurityGroupIngress"], arn("ec2", "security-group-rule/*")),
-        _allow(
-            "MonitoringRole",
-            [
-                "iam:CreateRole",
-                "iam:DeleteRole",
-                "iam:DetachRolePolicy",
-                "iam:TagRole",
-                "iam:UntagRole",
-                "iam:UpdateAssumeRolePolicy",
-                "iam:UpdateRoleDescription",
-            ],
-            monitoring_role,
-        ),
+        _allow("NewSecurityGroupRule", [authorize], rules),
+    ]
+
+
+def _monitoring_role(platform: Platform) -> list[Statement]:
+    attach = "iam:AttachRolePolicy"
+    actions = ci_actions.writes((tokens.IAM_ROLE, tokens.IAM_ROLE_ATTACHMENT), service="iam")
+    enhanced_monitoring = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+    return [
+        _allow("MonitoringRole", [action for action in actions if action != attach], platform.monitoring_role),
         _allow(
             "MonitoringRolePolicy",
-            ["iam:AttachRolePolicy"],
-            monitoring_role,
-            condition={
-                "ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"}
-            },
+            [attach],
+            platform.monitoring_role,
+            condition={"ArnEquals": {"iam:PolicyARN": enhanced_monitoring}},
         ),
         _allow(
             "PassMonitoringRole",
             ["iam:PassRole"],
-            monitoring_role,
+            platform.monitoring_role,
             condition={"StringEquals": {"iam:PassedToService": "monitoring.rds.amazonaws.com"}},
         ),
-        _allow(
-            "Logs",
-            [
-                "logs:CreateLogGroup",
-                "logs:DeleteLogGroup",
-                "logs:DeleteRetentionPolicy",
-                "logs:PutRetentionPolicy",
-                "logs:TagResource",
-                "logs:UntagResource",
-            ],
-            arn("logs", f"log-group:/aws/rds/instance/{OURS}"),
-        ),
-        _allow(
-            "Alarms",
-            [
-                "cloudwatch:DeleteAlarms",
-                "cloudwatch:PutMetricAlarm",
-                "cloudwatch:TagResource",
-                "cloudwatch:UntagResource",
-            ],
-            arn("cloudwatch", f"alarm:{OURS}"),
-        ),
-        _allow(
-            "AlarmTopic",
-            [
-                "sns:CreateTopic",
-                "sns:DeleteTopic",
-                "sns:SetTopicAttributes",
-                "sns:Subscribe",
-                "sns:TagResource",
-                "sns:UntagResource",
-            ],
-            arn("sns", OURS),
-        ),
-        # AWS cannot scope either of them by topic.
-        _allow("AlarmSubscriptions", ["sns:SetSubscriptionAttributes", "sns:Unsubscribe"], "*"),
-        _allow(
-            "Secrets",
-            [
-                "secretsmanager:CreateSecret",
-                "secretsmanager:PutSecretValue",
-                "secretsmanager:TagResource",
-                "secretsmanager:UntagResource",
-                "secretsmanager:UpdateSecret",
-                "secretsmanager:UpdateSecretVersionStage",
-            ],
-            _secrets(account_id, region),
-        ),
-        _allow(
-            "ServiceDeployers",
-            [
-                "eks:CreateAccessEntry",
-                "eks:DeleteAccessEntry",
-                "eks:TagResource",
-                "eks:UntagResource",
-                "eks:UpdateAccessEntry",
-            ],
-            arn("eks", f"cluster/{OURS}"),
-            arn("eks", f"access-entry/{OURS}"),
-        ),
-        {
-            "Sid": "NeverDeleteData",
-            "Effect": "Deny",
-            "Action": [
-                "kms:DisableKey",
-                "kms:ScheduleKeyDeletion",
-                "rds:DeleteDBInstance",
-                "rds:DeleteDBInstanceAutomatedBackup",
-                "rds:DeleteDBSnapshot",
-                "s3:DeleteBucket",
-                "s3:DeleteObjectVersion",
-                "s3:PutBucketVersioning",
-                "s3:PutLifecycleConfiguration",
-                "secretsmanager:DeleteSecret",
-            ],
-            "Resource": "*",
-        },
     ]
 
 
-def _secrets(account_id: str, region: str) -> str:
-    return f"arn:aws:secretsmanager:{region}:{account_id}:secret:lightwave/*"
+def _alarms(platform: Platform) -> list[Statement]:
+    # AWS cannot scope either of them by topic.
+    unscoped = ["sns:SetSubscriptionAttributes", "sns:Unsubscribe"]
+    topics = ci_actions.writes((tokens.SNS_TOPIC, tokens.SNS_TOPIC_POLICY, tokens.SNS_SUBSCRIPTION), service="sns")
+    return [
+        _allow(
+            "Alarms",
+            ci_actions.writes((tokens.METRIC_ALARM,), service="cloudwatch"),
+            *platform.named("cloudwatch", "alarm:"),
+        ),
+        _allow("AlarmTopic", [action for action in topics if action not in unscoped], *platform.named("sns", "")),
+        _allow("AlarmSubscriptions", unscoped, "*"),
+    ]
 
 
 def _allow(sid: str, actions: list[str], *resources: str, condition: dict[str, Any] | None = None) -> Statement:

@@ -199,8 +199,9 @@ def print_error(error: "OperatorError") -> "ExitCode":
     """Prints what is wrong and how to fix it: the only place that does. Returns the exit status for it."""
     from ops.errors import ExitCode, FailedError
 
-    bullet = "- " if len(error.problems) > 1 else ""
-    click.echo("\n".join(f"{bullet}{problem}" for problem in error.problems), err=True)
+    bullet = "- " if error.title or len(error.problems) > 1 else ""
+    lines = [error.title] if error.title else []
+    click.echo("\n".join([*lines, *(f"{bullet}{problem}" for problem in error.problems)]), err=True)
     return ExitCode.FAILED if isinstance(error, FailedError) else ExitCode.REFUSED
 
 

@@ -1,4 +1,4 @@
-"""Type tokens of the resources that the platform declares, or that the rules guard against."""
+"""Type tokens of what the platform declares and looks up, and of what the rules guard against."""
 
 RDS_INSTANCE = "aws:rds/instance:Instance"
 RDS_CLUSTER = "aws:rds/cluster:Cluster"
@@ -40,6 +40,10 @@ SNS_TOPIC_POLICY = "aws:sns/topicPolicy:TopicPolicy"
 SNS_SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 EBS_VOLUME = "aws:ebs/volume:Volume"
 EFS_FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+
+GET_CLUSTER = "aws:eks/getCluster:getCluster"
+GET_VPC = "aws:ec2/getVpc:getVpc"
+GET_SUBNETS = "aws:ec2/getSubnets:getSubnets"
 
 POSTGRESQL = "postgresql:index/"
 """Prefix of the PostgreSQL provider's resources."""

@@ -37,6 +37,7 @@ from settings.names import (
     FACTS,
     HOST,
     KNOWN_AT_DEPLOY,
+    PRODUCT_EXTENSIONS_SCHEMA,
     PROJECT,
     RESERVED_PRODUCTS,
     STATS_USER,

@@ -1,15 +1,15 @@
 """The sections of the stack config as frozen, typed values.
 
-The docstrings are the meanings in docs/configuration.md (`python -m settings.reference`).
+The docstrings are the meanings in docs/configuration.md (`.venv/bin/python -m settings.reference`).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from settings import values
-from settings.names import BUCKET
+from settings.names import BUCKET, DEFAULT_IDLE_IN_TRANSACTION_MS, IDLE_IN_TRANSACTION_MS, PRODUCT_EXTENSIONS_SCHEMA
 
 
 class Section(BaseModel):
@@ -34,6 +34,34 @@ class PoolSettings(Section):
     """Additional connections when clients wait (PgBouncer's reserve_pool)."""
 
 
+Extension = Literal[
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "dict_int",
+    "fuzzystrmatch",
+    "hstore",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "pg_trgm",
+    "pgcrypto",
+    "seg",
+    "tablefunc",
+    "tcn",
+    "tsm_system_rows",
+    "tsm_system_time",
+    "unaccent",
+    "uuid-ossp",
+]
+
+
+def _idle_in_transaction(product: dict[str, Any]) -> int:
+    return IDLE_IN_TRANSACTION_MS.get(product.get("framework") or "", DEFAULT_IDLE_IN_TRANSACTION_MS)
+
+
 class Product(Section):
     """One entry of the product table: it drives roles, grants, pools, secrets, env files and the access matrix."""
 
@@ -41,23 +69,33 @@ class Product(Section):
     """Its key in the table."""
     schema_name: Annotated[values.SqlName, Field(alias="schema", default_factory=lambda product: product["name"])]
     """Its schema in the database; the product's name by default."""
+    framework: Literal["payload", "django"] | None = None
+    """What its service is built with, which decides the names in its env file; without one it has schema and roles
+    only."""
     readers: tuple[values.SqlName, ...] = ()
     """Products whose login role may read the schema. A reader of `payload` reads its `users` too, with password hashes
     and reset tokens."""
+    extensions: tuple[Extension, ...] = ()
+    """PostgreSQL extensions that its queries use. The admin creates them in the schema `product_extensions`, which is
+    on the login role's search_path. Only those that RDS and PostgreSQL 15 trust: the admin may create no others."""
     pool: PoolSettings = PoolSettings()
     connection_limit: Annotated[int, Field(ge=1, le=1000)] = 40
     """CONNECTION LIMIT of the login role: pooled and direct connections together."""
     statement_timeout_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 30_000
     """How long one statement of the login role may run, in milliseconds."""
-    idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1000, le=3_600_000)] = 60_000
-    """How long an open transaction of the login role may be idle, in milliseconds."""
-    framework: Literal["payload", "django"] | None = None
-    """What its service is built with, which decides the names in its env file; without one it has schema and roles
-    only."""
+    idle_in_transaction_timeout_ms: Annotated[int, Field(ge=1000, le=3_600_000, default_factory=_idle_in_transaction)]
+    """How long an open transaction of the login role may be idle, in milliseconds: 300000 for Payload, 120000 for
+    Django and 60000 without a framework, unless the entry says otherwise. At the limit PostgreSQL ends the session,
+    and the transaction's writes are lost. PgBouncer's drain waits this long."""
     service: values.ServiceKey | None = None
     """The service's key in the `.env.services.json` contract; goes with `framework`."""
     namespace: values.DnsLabel | None = None
     """The Kubernetes namespace that its service runs in, if it has one."""
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """The schemas in which its login role finds names without a schema."""
+        return (self.schema_name, "public", *((PRODUCT_EXTENSIONS_SCHEMA,) if self.extensions else ()))
 
     @property
     def login_role(self) -> str:
@@ -198,7 +236,7 @@ class MediaSettings(Section):
     """The oldest TLS version that the CDN domain accepts."""
     location: Literal["apac", "eeur", "enam", "weur", "wnam", "oc"] | None = None
     """Region hint for a new bucket; Cloudflare chooses without it."""
-    jurisdiction: Literal["default", "eu", "fedramp"] = "default"
+    jurisdiction: Literal["default", "eu", "us", "fedramp", "fedramp-high"] = "default"
     """Where Cloudflare guarantees that the objects are stored."""
     credentials: Literal["token", "given"] = "token"
     """token: creates an account token that is scoped to the bucket. given: uses `accessKeyId` and

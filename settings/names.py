@@ -17,6 +17,16 @@ RDS_CA_URL = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
 KNOWN_AT_DEPLOY = "<known at deploy>"
 """Stands for an account fact in the offline plan; a deploy refuses it."""
 
+IDLE_IN_TRANSACTION_MS = {"payload": 300_000, "django": 120_000}
+"""By framework, how long an open transaction may be idle unless the product says otherwise, in milliseconds.
+
+PostgreSQL ends the session at this limit, and Payload does not report the failed COMMIT: the write is lost silently. So
+the limit lies above what a framework does inside a transaction. Payload runs hooks and uploads in it: 100 MB at 3 Mbps
+take 4.5 minutes. Django's `atomic` blocks call other services: their clients give up after a minute by default.
+"""
+DEFAULT_IDLE_IN_TRANSACTION_MS = 60_000
+"""The same for a product without a framework."""
+
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
 VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)
@@ -24,7 +34,10 @@ VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
 VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
 """The generated passwords of Valkey's users: the services' and the metrics exporter's."""
 
-RESERVED_SCHEMAS = ("public", "information_schema", "extensions")
+PRODUCT_EXTENSIONS_SCHEMA = "product_extensions"
+"""Schema of the extensions that products ask for. It is on their search_path, and only the admin changes it."""
+
+RESERVED_SCHEMAS = ("public", "information_schema", "extensions", PRODUCT_EXTENSIONS_SCHEMA)
 RESERVED_PRODUCTS = ("lightwave", "pgbouncer", "postgres", "rdsadmin", "template0", "template1")
 """The platform's own roles begin with the first two; the others are roles or databases that servers bring along."""
 RESERVED_PREFIXES = ("pg_", "rds_")

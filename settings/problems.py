@@ -33,6 +33,9 @@ class Problem:
 class OperatorError(Exception):
     """One or more problems that the operator can fix; the base of every error that a command reports."""
 
+    title = ""
+    """A line above the problems; empty where each of them speaks for itself."""
+
     def __init__(self, what: str | Problem | Iterable[Problem], fix: str = "") -> None:
         if isinstance(what, str):
             what = Problem(what=what, fix=fix)
@@ -50,7 +53,8 @@ class SettingsError(OperatorError, RunError):
         super().__init__(what, fix)
         if stack:
             errors = f"{len(self.problems)} error{'s' * (len(self.problems) > 1)}"
-            self.args = ("\n  ".join([f"stack {stack}: {errors} in its config", *map(str, self.problems)]),)
+            self.title = f"stack {stack}: {errors} in its config"
+            self.args = ("\n  ".join([self.title, *map(str, self.problems)]),)
 
 
 Key = tuple[str | int, ...]

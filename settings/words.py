@@ -22,6 +22,8 @@ def form_mistakes(section: str, error: ValidationError, *, secret: bool) -> Iter
         if kind == "extra_forbidden":
             yield unknown_key(loc)
             continue
+        if kind == "default_factory_not_called":  # because of another field, which is reported itself
+            continue
         if kind.startswith("union_tag"):
             tag = detail["ctx"]["discriminator"].strip("'")
             loc, value = (*loc, tag), value.get(tag)
@@ -47,7 +49,7 @@ def missing(key: Key) -> Mistake:
 def unknown_key(loc: Key) -> Mistake:
     """A key that the config does not have."""
     outer, schema = place(loc[:-1])
-    known = _keys(schema)
+    known = keys(schema)
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return Mistake((*outer, loc[-1]), f"is not a key{hint}", listed(known), "remove")
@@ -90,7 +92,7 @@ def expected(schema: dict[str, Any]) -> str:
         case {"type": "array", "items": each}:
             words = f"a list; an entry: {expected(each)}"
         case {"properties": _} as model:
-            words = f"a mapping with the keys {listed(_keys(model))}"
+            words = f"a mapping with the keys {listed(keys(model))}"
         case {"additionalProperties": dict(each), **rest}:
             names = rest.get("propertyNames", {"expected": "text"})
             words = f"a mapping; a key: {expected(names)}; an entry: {expected(each)}"
@@ -125,7 +127,8 @@ def _is_leaf(schema: dict[str, Any]) -> bool:
     return schema.get("type") not in ("object", "array") and "oneOf" not in schema
 
 
-def _keys(schema: dict[str, Any]) -> list[str]:
+def keys(schema: dict[str, Any]) -> list[str]:
+    """The keys that the config may have there, sorted."""
     return sorted(key for key in schema.get("properties", {}) if key not in _NOT_CONFIG)
 
 

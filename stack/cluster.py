@@ -9,8 +9,12 @@ import pulumi_kubernetes as kubernetes
 from components.kubernetes.kubeconfig import eks_kubeconfig
 from components.kubernetes.namespace import Namespace, NamespaceArgs
 from components.kubernetes.network_flows import SHARED_NAMESPACE, platform_flows
+from components.kubernetes.previewers import Previewers, PreviewersArgs
 from settings import KubernetesSettings, Settings
 from stack.database import Database
+
+PREVIEWERS = "lightwave:previewers"
+"""Kubernetes group of CI's preview role: `bootstrap` puts the role into it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,4 +63,6 @@ def cluster(settings: Settings, on: KubernetesSettings, database: Database) -> C
         )
         for name, namespace in on.namespaces.items()
     }
+    if aws:
+        Previewers("previewers", PreviewersArgs(group=PREVIEWERS), pulumi.ResourceOptions(provider=provider))
     return Cluster(provider=provider, namespaces=namespaces)

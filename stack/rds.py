@@ -58,6 +58,7 @@ def rds(settings: Settings, production: Production, secrets: GeneratedSecrets, b
         DatabaseAlarmsArgs(
             settings=production.rds,
             instance=instance.identifier,
+            resource_id=instance.resource_id,
             connection_budget=budget.available,
             account_id=account_id,
         ),

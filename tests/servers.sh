@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey) and etcd, and a kube-apiserver built from its Go module.
-# Where something cannot be had it says so and goes on: the tests that need it skip, with the reason.
+# Installs what the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey) and etcd, and a kube-apiserver
+# built from its Go module. Prints what cannot be installed and continues: the tests that need it are skipped with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,34 +15,43 @@ command -v openssl >/dev/null || packages+=(openssl)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
-    echo "servers: ${packages[*]} are missing and cannot be installed by this user; their tests will skip"
+    echo "servers: ${packages[*]} are missing and cannot be installed by this user; their tests will be skipped"
   else
     echo "servers: installing ${packages[*]}"
     export DEBIAN_FRONTEND=noninteractive
     as_root apt-get update -q >/dev/null
     as_root apt-get install -q -y postgresql-common >/dev/null
-    # Debian would start servers of its own, on the usual ports.
+    # Keep Debian from starting servers of its own on the usual ports.
     as_root sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
-    # Only Debian 12 has PostgreSQL 15 itself; postgresql-common knows the project's own repository.
+    # Only Debian 12 has PostgreSQL 15; postgresql-common can add PostgreSQL's own repository.
     apt-cache show postgresql-15 >/dev/null 2>&1 || as_root /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
     as_root apt-get install -q -y --no-install-recommends "${packages[@]}" >/dev/null
-    # One by one: systemctl does nothing at all where one of them is no unit.
+    # One by one: systemctl does nothing at all if one of the names is not a unit.
     for unit in "${packages[@]/etcd-server/etcd}"; do
       if [ -d /run/systemd/system ]; then as_root systemctl disable --now "$unit" >/dev/null 2>&1 || true; fi
     done
   fi
 fi
 
-command -v kubectl >/dev/null || echo "servers: kubectl is missing; the Kubernetes tests will skip"
+command -v kubectl >/dev/null || echo "servers: kubectl is missing; the Kubernetes tests will be skipped"
 if command -v go >/dev/null; then
   nice .venv/bin/python -m tests.integration.kubernetes.build_servers >/dev/null ||
-    echo "servers: kube-apiserver cannot be built; its tests will skip"
+    echo "servers: kube-apiserver cannot be built; its tests will be skipped"
 else
-  echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will skip"
+  echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will be skipped"
+fi
+
+# The store of local stacks (versitygw), and the example services that the clients' tests run.
+.venv/bin/python -c 'from ops.dev import packages; packages.versitygw(print)'
+if command -v npm >/dev/null; then
+  nice .venv/bin/python -m tests.clients.builds >/dev/null ||
+    echo "servers: the example services cannot be built; their tests will fail"
+else
+  echo "servers: npm is missing; the tests of the example services will be skipped"
 fi
 
 if command -v pulumi >/dev/null; then
-  .venv/bin/python - <<'EOF' || echo "servers: not every provider of Pulumi can be installed; its tests will skip"
+  .venv/bin/python - <<'EOF' || echo "servers: not every provider of Pulumi can be installed; its tests will be skipped"
 from ops.deploy import install
 
 try:

@@ -7,7 +7,7 @@ from typing import Literal
 import pulumi
 import pulumi_postgresql as postgresql
 
-from settings import Product
+from settings import PRODUCT_EXTENSIONS_SCHEMA, Product
 
 LOGIN_GROUP = "lightwave_login"
 """NOLOGIN group of every login role. It holds CONNECT on the database and SELECT on `public`."""
@@ -73,6 +73,7 @@ class DatabaseAccess(pulumi.ComponentResource):
         login_group = self._group_role("login-group", LOGIN_GROUP)
         self._grants_on_database(login_group)
         self._grants_on_public(login_group)
+        self._product_extensions(login_group)
 
         readers = {
             product.name: self._group_role(f"{product.name}-reader", product.reader_role) for product in args.products
@@ -110,7 +111,7 @@ class DatabaseAccess(pulumi.ComponentResource):
             # Memberships are listed here, never in GrantRole: any update of a Role revokes those that it does not list.
             roles=[group.name for group in groups],
             inherit=True,
-            search_paths=[product.schema_name, "public"],
+            search_paths=list(product.search_path),
             connection_limit=product.connection_limit,
             statement_timeout=product.statement_timeout_ms,
             idle_in_transaction_session_timeout=product.idle_in_transaction_timeout_ms,
@@ -160,6 +161,39 @@ class DatabaseAccess(pulumi.ComponentResource):
             schema="public",
             after=tables,
         )
+
+    def _product_extensions(self, login_group: postgresql.Role) -> None:
+        """The extensions that products ask for: a database has each of them once, so they share a schema."""
+        wanted = sorted({extension for product in self._args.products for extension in product.extensions})
+        if not wanted:
+            return
+        schema = postgresql.Schema(
+            f"{self._name}-product-extensions",
+            name=PRODUCT_EXTENSIONS_SCHEMA,
+            database=self._args.database,
+            owner=self._args.admin,
+            drop_cascade=False,
+            opts=self._child(),
+        )
+        postgresql.Grant(
+            f"{self._name}-product-extensions-usage",
+            database=self._args.database,
+            role=login_group.name,
+            schema=schema.name,
+            object_type="schema",
+            privileges=["USAGE"],
+            opts=self._child(),
+        )
+        for extension in wanted:
+            postgresql.Extension(
+                f"{self._name}-extension-{extension}",
+                name=extension,
+                database=self._args.database,
+                schema=schema.name,
+                # Without cascade: PostgreSQL refuses to drop what a column or an index still uses.
+                drop_cascade=False,
+                opts=self._child(),
+            )
 
     def _schema(self, product: Product, login: postgresql.Role, reader: postgresql.Role) -> None:
         """The product's schema. The admin owns it: an owner could drop it, and every grant with it."""

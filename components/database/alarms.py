@@ -20,6 +20,9 @@ PERIOD_SECONDS = 300
 PERIODS = 3
 """An alarm takes 15 minutes: failovers, backups and minor upgrades are over sooner."""
 
+IDLE_SECONDS = 60
+"""An idle transaction that is reported: half of the shortest limit that a framework's role has."""
+
 CREDITS_PER_HOUR = {"micro": 12, "small": 24, "medium": 24, "large": 36, "xlarge": 96, "2xlarge": 192}
 """CPU credits that a t3 or t4g class earns, by size. The balance holds 24 hours' worth (AWS: Key concepts for burstable
 performance instances)."""
@@ -46,6 +49,8 @@ class DatabaseAlarmsArgs:
     without that address the topic has no subscriber."""
     instance: pulumi.Input[str]
     """The identifier as the instance's output: only an existing instance's events can be subscribed to."""
+    resource_id: pulumi.Output[str]
+    """The instance's resource id (`db-…`), by which Performance Insights knows it."""
     connection_budget: int
     """Connections that products may use: less than the server's max_connections."""
     account_id: str
@@ -179,6 +184,7 @@ class DatabaseAlarms(pulumi.ComponentResource):
                 ok_actions=[topic.arn],
                 opts=self._child(),
             )
+        self._idle_transactions(topic)
         aws.rds.EventSubscription(
             f"{name}-events",
             name=f"{identifier}-events",
@@ -195,6 +201,35 @@ class DatabaseAlarms(pulumi.ComponentResource):
 
     def _child(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(parent=self, depends_on=list(after))
+
+    def _idle_transactions(self, topic: aws.sns.Topic) -> None:
+        """An alarm before PostgreSQL ends a session whose transaction is idle: that loses the transaction's writes.
+
+        The metric is a counter of Performance Insights, which CloudWatch reads through metric math alone.
+        """
+        identifier = self._args.settings.identifier
+        counter = "db.state.idle_in_transaction_max_time.max"
+        expression = self._args.resource_id.apply(
+            lambda resource_id: f"DB_PERF_INSIGHTS('RDS', '{resource_id}', '{counter}')"
+        )
+        aws.cloudwatch.MetricAlarm(
+            f"{self._name}-idle-transactions",
+            name=f"{identifier}-idle-transactions",
+            alarm_description=f"{identifier}: a transaction has been idle for more than {IDLE_SECONDS} s",
+            metric_queries=[
+                aws.cloudwatch.MetricAlarmMetricQueryArgs(
+                    id="idle", expression=expression, label=counter, period=60, return_data=True
+                )
+            ],
+            evaluation_periods=1,
+            datapoints_to_alarm=1,
+            comparison_operator="GreaterThanThreshold",
+            threshold=IDLE_SECONDS,
+            treat_missing_data="notBreaching",
+            alarm_actions=[topic.arn],
+            ok_actions=[topic.arn],
+            opts=self._child(),
+        )
 
     def _topic(self) -> tuple[aws.sns.Topic, aws.sns.TopicPolicy]:
         settings = self._args.settings

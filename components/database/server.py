@@ -38,6 +38,8 @@ _AT_ONCE = {
     "log_lock_waits": "1",
     "log_temp_files": "10240",  # kB
     "idle_in_transaction_session_timeout": "300000",  # ms: for roles without one of their own, such as the admin
+    # ALTER ROLE … PASSWORD would keep its SCRAM verifier among the recorded statements.
+    "pg_stat_statements.track_utility": "0",
 }
 # shared_preload_libraries is static and accepts no other method. The other two repeat postgres15's defaults, which AWS
 # always reports as pending-reboot: with `immediate` every preview would show a change.
@@ -90,6 +92,8 @@ class DatabaseServer(pulumi.ComponentResource):
     """Host name, as in the server's certificate."""
     port: pulumi.Output[int]
     arn: pulumi.Output[str]
+    resource_id: pulumi.Output[str]
+    """The instance's id at Performance Insights: `db-…`."""
     security_group_id: pulumi.Output[str]
     admin_secret_arn: pulumi.Output[str]
     """Secrets Manager: JSON with username, password, host, port and dbname."""
@@ -113,6 +117,7 @@ class DatabaseServer(pulumi.ComponentResource):
         self.address = instance.address
         self.port = instance.port
         self.arn = instance.arn
+        self.resource_id = instance.resource_id
         self.security_group_id = security_group.id
         self.admin_secret_arn = secret.arn
         self.register_outputs(
@@ -121,6 +126,7 @@ class DatabaseServer(pulumi.ComponentResource):
                 "address": self.address,
                 "port": self.port,
                 "arn": self.arn,
+                "resource_id": self.resource_id,
                 "security_group_id": self.security_group_id,
                 "admin_secret_arn": self.admin_secret_arn,
             }

@@ -12,6 +12,11 @@ from settings import Product
 VERIFIED = "verify-full"
 """sslmode of every connection over TLS. node-postgres treats `require` the same; libpq does not."""
 
+MIGRATION_OPTIONS = "-c statement_timeout=0 -c lock_timeout=5s"
+"""Session settings of the direct URL, where migrations run. An index may take as long as it needs; a migration
+that waits for a lock fails after 5 seconds, because every query behind it waits too. The role's own limits hold on the
+pooled URL: PgBouncer accepts no startup options."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnvEntry:
@@ -115,7 +120,9 @@ def _payload(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     yield _secret("CF_R2_ACCESS_KEY_ID", store.access_key_id, optional=True)
     yield _secret("CF_R2_SECRET_ACCESS_KEY", store.secret_access_key, optional=True)
     yield _secret(
-        "DATABASE_URI_DIRECT", _url(args, args.direct, {**schema, **_node_tls(args.direct_ca_path)}), optional=True
+        "DATABASE_URI_DIRECT",
+        _url(args, args.direct, {**_node_tls(args.direct_ca_path), "options": MIGRATION_OPTIONS}),
+        optional=True,
     )
     if args.ca_path:
         yield _plain("NODE_EXTRA_CA_CERTS", args.ca_path, optional=True)
@@ -138,7 +145,11 @@ def _django(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
     # Django declares its cursors WITH HOLD: the next FETCH may reach another connection behind PgBouncer.
     yield _plain("DISABLE_SERVER_SIDE_CURSORS", "true")
     yield _plain("PAYLOAD_API_URL", args.payload_api_url)
-    yield _secret("DATABASE_URL_DIRECT", _url(args, args.direct, _libpq_tls(args.direct_ca_path)), optional=True)
+    yield _secret(
+        "DATABASE_URL_DIRECT",
+        _url(args, args.direct, {**_libpq_tls(args.direct_ca_path), "options": MIGRATION_OPTIONS}),
+        optional=True,
+    )
     if args.pooled_ca_path:
         # For DATABASE_HOST, which is the pooled server.
         yield _plain("DATABASE_SSLMODE", VERIFIED, optional=True)

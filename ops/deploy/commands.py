@@ -19,7 +19,6 @@ from settings.problems import OperatorError, Problem
 
 _GUARD = ("--policy-pack", "policies")
 _NO_CHANGES_EXPECTED = "no changes were expected"
-_INTERRUPTED = "docs/runbooks/interrupted-deploy.md"
 
 Verify = Callable[[str], ExitCode]
 
@@ -64,7 +63,7 @@ def deploy(stack: str, verify: Verify = verify) -> ExitCode:
     # Never with --skip-preview: the update's own preview refuses it whole where something protected would go.
     outcome = pulumi.run("up", *_GUARD, "--yes")
     if outcome.status:
-        raise outcome.failure(f"what to do now: {_INTERRUPTED}")
+        raise outcome.failure("what to do now: docs/runbooks/interrupted-deploy.md")
     return verify(stack)
 
 

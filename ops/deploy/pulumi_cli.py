@@ -185,7 +185,7 @@ class PulumiCli:
         with tempfile.TemporaryDirectory() as folder:
             events = Path(folder, "events")
             with subprocess.Popen(
-                [*self._long(command), "--event-log", events, *flags],
+                [self.command, "--non-interactive", command, "--stack", self.stack, "--event-log", events, *flags],
                 cwd=self.root,
                 # The variable makes the event log's flag known, as Pulumi's Automation API does.
                 env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"},
@@ -213,9 +213,6 @@ class PulumiCli:
             changes=changes,
             causes=causes,
         )
-
-    def _long(self, command: str) -> list[str]:
-        return [self.command, "--non-interactive", command, "--stack", self.stack]
 
 
 @contextlib.contextmanager

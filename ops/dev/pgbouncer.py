@@ -73,8 +73,12 @@ class PgBouncer:
         self._home.run([program, "-q", "-d", ini], fix=f"see {log}")
         # The pid file is the last step of its start.
         processes.wait(
-            lambda: not ports.port_is_free(port) and pid_file.exists(), f"PgBouncer does not listen; see {log}"
+            lambda: not ports.port_is_free(port) and _written(pid_file), f"PgBouncer does not listen; see {log}"
         )
+
+
+def _written(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
 
 
 def _allow_descriptors(stack: str, ini: PgBouncerIni) -> list[str]:

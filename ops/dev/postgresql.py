@@ -142,6 +142,8 @@ class PostgreSQL:
             "max_connections": stack.database.max_connections,
             "password_encryption": "'scram-sha-256'",
             "shared_preload_libraries": "'pg_stat_statements'",
+            # As in production: ALTER ROLE … PASSWORD would keep its SCRAM verifier among the recorded statements.
+            "pg_stat_statements.track_utility": "off",
             "shared_buffers": "'128MB'",
             "timezone": "'UTC'",
             "log_timezone": "'UTC'",

@@ -106,7 +106,13 @@ COMPUTED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     tokens.RANDOM_PASSWORD: lambda _: {"result": secret(KNOWN), "bcryptHash": secret(KNOWN)},
     tokens.RANDOM_BYTES: lambda _: {"base64": secret("a25vd24gYXQgZGVwbG95"), "hex": secret(KNOWN)},
     tokens.ACCOUNT_TOKEN: lambda _: {"value": secret(KNOWN)},
-    tokens.RDS_INSTANCE: lambda _: {"address": KNOWN, "endpoint": KNOWN, "port": 5432, "arn": KNOWN},
+    tokens.RDS_INSTANCE: lambda _: {
+        "address": KNOWN,
+        "endpoint": KNOWN,
+        "port": 5432,
+        "arn": KNOWN,
+        "resourceId": KNOWN,
+    },
 }
 """The computed outputs that the program reads, by type. Every other output reads as None."""
 
@@ -133,15 +139,15 @@ FACTS: dict[str, dict[str, Any]] = {
     "cloudflare:index/getAccountApiTokenPermissionGroupsList:getAccountApiTokenPermissionGroupsList": {
         "results": [{"name": "Workers R2 Storage Bucket Item Write", "id": KNOWN}]
     },
-    "aws:eks/getCluster:getCluster": {
+    tokens.GET_CLUSTER: {
         "arn": KNOWN,
         "endpoint": KNOWN,
         "certificateAuthorities": [{"data": KNOWN}],
         "vpcConfig": {"vpcId": KNOWN, "subnetIds": [KNOWN], "clusterSecurityGroupId": KNOWN},
     },
     # TEST-NET-1: a placeholder that is a valid network, because the manifests must be valid.
-    "aws:ec2/getVpc:getVpc": {"cidrBlock": "192.0.2.0/24"},
-    "aws:ec2/getSubnets:getSubnets": {"ids": [f"{KNOWN} (1)", f"{KNOWN} (2)"]},
+    tokens.GET_VPC: {"cidrBlock": "192.0.2.0/24"},
+    tokens.GET_SUBNETS: {"ids": [f"{KNOWN} (1)", f"{KNOWN} (2)"]},
 }
 """Placeholder answers to the provider functions that the program calls: offline, nothing is asked."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from components.database.access import EXTENSIONS_SCHEMA, LOGIN_GROUP
-from settings import ADMIN, Settings
+from settings import ADMIN, PRODUCT_EXTENSIONS_SCHEMA, Settings
 
 PUBLIC = "PUBLIC"
 """Every role, as GRANT names it."""
@@ -104,7 +104,7 @@ def matrix(settings: Settings) -> Matrix:
             login=True,
             connection_limit=product.connection_limit,
             settings={
-                "search_path": f"{product.schema_name}, public",
+                "search_path": ", ".join(product.search_path),
                 "statement_timeout": str(product.statement_timeout_ms),
                 "idle_in_transaction_session_timeout": str(product.idle_in_transaction_timeout_ms),
             },
@@ -117,16 +117,22 @@ def matrix(settings: Settings) -> Matrix:
         roles[product.reader_role] = Role(name=product.reader_role, login=False, settings={})
 
     by_schema = {p.schema_name: p for p in products}
+    shared = {PRODUCT_EXTENSIONS_SCHEMA} if any(product.extensions for product in products) else set()
     return Matrix(
         login_group=LOGIN_GROUP,
         roles=roles,
         access=access,
-        schema_owners={"public": DATABASE_OWNER, EXTENSIONS_SCHEMA: ADMIN, **dict.fromkeys(by_schema, ADMIN)},
+        schema_owners={
+            "public": DATABASE_OWNER,
+            EXTENSIONS_SCHEMA: ADMIN,
+            **dict.fromkeys([*shared, *by_schema], ADMIN),
+        },
         object_owners={"public": ADMIN, **{schema: p.login_role for schema, p in by_schema.items()}},
         readers={"public": LOGIN_GROUP, **{schema: p.reader_role for schema, p in by_schema.items()}},
         grants={
             "public": frozenset({(PUBLIC, "USAGE")}),
             EXTENSIONS_SCHEMA: frozenset(),
+            **dict.fromkeys(shared, frozenset({(LOGIN_GROUP, "USAGE")})),
             **{
                 schema: frozenset({(p.login_role, "USAGE"), (p.login_role, "CREATE"), (p.reader_role, "USAGE")})
                 for schema, p in by_schema.items()

@@ -139,7 +139,7 @@ def _matrix_table(report: Report, expected: Matrix) -> Table:
             yield _field(expected.access[role.name, schema].value, count[role.name, schema])
         yield _field("", count[role.name, ""])
 
-    return _table(["login role", *schemas, "role itself"], [list(row(role)) for role in expected.logins])
+    return _table(["login role", *schemas, "itself"], [list(row(role)) for role in expected.logins])
 
 
 def _field(access: str, wrong: int) -> Text:
@@ -150,7 +150,8 @@ def _field(access: str, wrong: int) -> Text:
 def _table(header: list[str], rows: list[list[Text | str]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in header:
-        table.add_column(name, overflow="fold")
+        # On a narrow terminal the other columns wrap, so that a role's name stays whole.
+        table.add_column(name, overflow="fold", no_wrap=name == header[0])
     for row in rows:
         # Text, because a plain string would be read as markup.
         table.add_row(*(Text(field) if isinstance(field, str) else field for field in row))

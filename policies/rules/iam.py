@@ -123,7 +123,7 @@ RULES = (
         description="Every IAM policy names principals, actions, and the resources that lead to other rights.",
         types=(*_IDENTITY_POLICIES, *_RESOURCE_POLICIES),
         check=_narrow_policy,
-        why="a wildcard grants what AWS adds next year, and to whoever finds it",
+        why="a wildcard also grants the actions that AWS adds later, and a principal of * is everyone",
         fix="list the actions, resources and principals; match a token's sub and aud with StringEquals",
     ),
     ResourceRule(

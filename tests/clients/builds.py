@@ -1,4 +1,7 @@
-"""The example services, installed and built once per content: in the user's cache, never in the checkout."""
+"""The example services, installed and built once per content: in the user's cache, never in the checkout.
+
+A set-up step, because it takes minutes: `python -m tests.clients.builds`.
+"""
 
 import hashlib
 import os
@@ -74,3 +77,8 @@ def _run(command: list[str], folder: Path) -> None:
     subprocess.run(
         command, cwd=folder, env={**configured, **kept, "NEXT_TELEMETRY_DISABLED": "1"}, timeout=_SECONDS, check=True
     )
+
+
+if __name__ == "__main__":
+    # Minutes without the cache: before the tests, whose time is limited.
+    print(payload(), django(), sep="\n")

@@ -25,7 +25,7 @@ from tests.integration.conftest import Platform, require_binaries, state_folder
 
 
 def start_again(platform: Platform, changed: Settings | None = None) -> Running:
-    return servers.start(changed or platform.settings, platform.directory, kind="native")
+    return servers.start(changed or platform.settings, platform.directory, kind="native", extras=False)
 
 
 def pids(platform: Platform) -> tuple[int, int]:
@@ -341,7 +341,7 @@ def test_a_stopped_pooler_comes_back_without_its_old_sessions(fresh_platform: Ca
         before = admin.execute("SELECT pg_postmaster_start_time()").fetchone()
     servers.stop_pooler(platform.directory)
     assert servers.status(platform.directory) == Status(kind="native", postgresql=True, pgbouncer=False)
-    again = servers.start(platform.settings, platform.directory, kind="native")
+    again = start_again(platform)
     assert again.actions
     assert servers.status(platform.directory).pgbouncer
     with platform.connect() as admin:

@@ -60,3 +60,14 @@ def test_imports_within_ops_point_one_way() -> None:
             needed = {part for module in imported(path) if (part := module.removeprefix("ops.")) != module}
             assert {part.partition(".")[0] for part in needed} <= below, name
     assert below == {path.stem for path in (settings.ROOT / "ops").iterdir()} - {"__init__", "__pycache__"}
+
+
+SETTINGS = ("names", "problems", "values", "models", "settings", "words", "rules", "files", "report", "reference")
+"""The modules of the settings, by layer; a module may import those before it."""
+
+
+def test_imports_within_the_settings_point_one_way() -> None:
+    for position, name in enumerate(SETTINGS):
+        needed = {module.split(".")[1] for module in imported(f"settings/{name}.py") if module.startswith("settings.")}
+        assert needed <= set(SETTINGS[:position]), name
+    assert set(SETTINGS) == {path.stem for path in (settings.ROOT / "settings").glob("*.py")} - {"__init__"}

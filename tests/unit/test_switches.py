@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import settings
+from components.services.env import MIGRATION_OPTIONS
 from ops.plan import document as plan
 from ops.plan import policy
 from ops.plan.recorder import Recording, record_stack
@@ -95,8 +96,10 @@ def test_its_services_get_every_address(on_kind: Recording) -> None:
     django, payload = env(on_kind, "django"), env(on_kind, "payload")
     pooled, direct = urlsplit(django["DATABASE_URL"]), urlsplit(django["DATABASE_URL_DIRECT"])
     assert (pooled.hostname, pooled.port, pooled.query) == ("pgbouncer.shared", 6432, "")
-    assert (direct.hostname, direct.port, direct.query) == ("172.18.0.1", PORT, "")
-    assert urlsplit(payload["DATABASE_URI_DIRECT"]).query == "schema=payload"
+    assert (direct.hostname, direct.port) == ("172.18.0.1", PORT)
+    assert {direct.query, urlsplit(payload["DATABASE_URI_DIRECT"]).query} == {
+        "options=-c%20statement_timeout%3D0%20-c%20lock_timeout%3D5s"
+    }
     assert payload["S3_BUCKET"] == "lightwave-media-dev"
     assert payload["CDN_BASE_URL"] == "https://media.example.com"
     assert not {"NODE_EXTRA_CA_CERTS", "DATABASE_SSLROOTCERT", "DATABASE_SSLMODE"} & {*django, *payload}
@@ -156,11 +159,17 @@ def test_services_get_the_ca_certificates_of_both_servers(client_tls: Recording)
 
 def test_services_verify_pgbouncer(client_tls: Recording) -> None:
     django, payload = env(client_tls, "django"), env(client_tls, "payload")
-    for url in (django["DATABASE_URL"], django["DATABASE_URL_DIRECT"]):
-        assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH]}
+    for url, options in (
+        (django["DATABASE_URL"], {}),
+        (django["DATABASE_URL_DIRECT"], {"options": [MIGRATION_OPTIONS]}),
+    ):
+        assert parse_qs(urlsplit(url).query) == {"sslmode": ["verify-full"], "sslrootcert": [PATH], **options}
     assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", PATH)
-    for url in (payload["DATABASE_URI"], payload["DATABASE_URI_DIRECT"]):
-        assert parse_qs(urlsplit(url).query) == {"schema": ["payload"], "sslmode": ["verify-full"]}
+    assert parse_qs(urlsplit(payload["DATABASE_URI"]).query) == {"schema": ["payload"], "sslmode": ["verify-full"]}
+    assert parse_qs(urlsplit(payload["DATABASE_URI_DIRECT"]).query) == {
+        "options": [MIGRATION_OPTIONS],
+        "sslmode": ["verify-full"],
+    }
     assert payload["NODE_EXTRA_CA_CERTS"] == PATH
 
 

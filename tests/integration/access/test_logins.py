@@ -31,7 +31,8 @@ def test_the_pooler_serves_no_admin(built: Platform) -> None:
         built.connect(ADMIN, pooled=True)
 
 
-SESSIONS = {role: (f"{schema}, public", "30s", "1min") for role, schema in OWN.items() if role != ADMIN}
+IDLE = {"payload_user": "5min", "django_user": "2min"}
+SESSIONS = {role: (f"{schema}, public", "30s", IDLE.get(role, "1min")) for role, schema in OWN.items() if role != ADMIN}
 
 
 @PATHS

@@ -31,7 +31,7 @@ PROVIDER_ARN = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubuserco
 
 @cache
 def recorded(**changes: str) -> Recording:
-    """The bootstrap program's recording, with ARNs as AWS would make them."""
+    """The bootstrap program's recording with some of its config changed, and with ARNs as AWS would make them."""
     config = {**CONFIG, **{f"lightwave-bootstrap:{key}": value for key, value in changes.items()}}
     arns: dict[str, Callable[[Any], dict[str, Any]]] = {
         tokens.S3_BUCKET: lambda inputs: {"arn": f"arn:aws:s3:::{inputs['bucket']}"},

@@ -1,14 +1,18 @@
 """What CI's roles may do."""
 
 import re
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from ops.plan.recorder import Recording
+import settings
+from bootstrap import ci_actions
+from ops.plan.recorder import Recording, record_stack
+from policies import tokens
+from settings import ROOT
 from tests.unit.bootstrap.program import ACCOUNT, BUCKET_ARN, KEY_ARN, REGION, document, one
+from tests.unit.conftest import FACTS_OF_PROD, full_config
 
 
 def permissions(purpose: str) -> list[dict[str, Any]]:
@@ -82,7 +86,7 @@ NEEDS: dict[str, list[tuple[str, str]]] = {
         ("ec2:AuthorizeSecurityGroupIngress", arn("ec2", "security-group-rule/sgr-1")),
     ],
 }
-"""By type of what prod declares at AWS: calls that make it, from the AWS provider's behaviour."""
+"""Calls that create what prod declares, with the resources that they are about."""
 
 READS = [
     ("s3:ListBucket", BUCKET_ARN),
@@ -110,6 +114,15 @@ NOBODY = [
     ("kms:Decrypt", arn("kms", "key/other")),
     ("kms:ScheduleKeyDeletion", KEY_ARN),
     ("rds:ModifyDBInstance", arn("rds", "db:payroll")),
+    ("rds:ModifyDBInstance", arn("rds", "db:lightwave-billing")),
+    ("rds:ModifyDBInstance", arn("rds", "db:lightwave-platform2")),
+    ("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/lightwave-deploy"),
+    ("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/lightwave-deploy"),
+    ("iam:UpdateAssumeRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/lightwave-deploy"),
+    ("eks:CreateAccessEntry", arn("eks", "cluster/lightwave-staging")),
+    ("eks:DeleteAccessEntry", arn("eks", "access-entry/lightwave-staging/role/x/y/z")),
+    ("logs:DeleteLogGroup", arn("logs", "log-group:/aws/rds/instance/lightwave-platform2/postgresql")),
+    ("sns:DeleteTopic", arn("sns", "lightwave-billing-alarms")),
     ("iam:CreateRole", f"arn:aws:iam::{ACCOUNT}:role/anybody"),
     ("iam:AttachRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/lightwave-deploy"),
     ("iam:PutRolePolicy", f"arn:aws:iam::{ACCOUNT}:role/lightwave-deploy"),
@@ -123,8 +136,80 @@ NOBODY = [
 ]
 
 
-def test_every_aws_type_of_prod_is_in_the_table(recording_of: Callable[[str], Recording]) -> None:
-    assert {r.type for r in recording_of("prod").resources if r.type.startswith("aws:")} == set(NEEDS)
+# --- the table of actions ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def everything() -> Recording:
+    """Production with every option that declares or looks up something more at AWS."""
+    database = {"alarmEmail": "oncall@lightwave-media.site", "kmsKeyArn": arn("kms", "key/database")}
+    kubernetes = settings.stack_config("prod")["lightwave:kubernetes"]
+    deployer = {"deployerPrincipal": f"arn:aws:iam::{ACCOUNT}:role/payload-deploy"}
+    namespaces = {**kubernetes["namespaces"], "payload-cms": {**kubernetes["namespaces"]["payload-cms"], **deployer}}
+    config = full_config("prod")
+    return record_stack(
+        "prod",
+        overrides={
+            **{f"lightwave:{section}": config[f"lightwave:{section}"] for section in FACTS_OF_PROD},
+            "lightwave:database": {**config["lightwave:database"], **database},
+            "lightwave:kubernetes": {**kubernetes, "namespaces": namespaces},
+        },
+    )
+
+
+def test_the_table_has_every_type_that_prod_declares_and_no_other(everything: Recording) -> None:
+    declared = {r.type for r in everything.resources if r.type.startswith("aws:")}
+    assert declared == ci_actions.RESOURCES.keys()
+    # What this module's examples are about: all but what is optional.
+    assert declared - {tokens.ACCESS_ENTRY, tokens.SNS_SUBSCRIPTION} == set(NEEDS)
+
+
+def test_the_table_has_every_lookup_of_prod_and_no_other(everything: Recording) -> None:
+    assert {token for token, _ in everything.calls if token.startswith("aws:")} == ci_actions.DATA_SOURCES.keys()
+
+
+def test_the_table_has_every_aws_command_of_ops() -> None:
+    source = (ROOT / "ops" / "aws.py").read_text()
+    commands = set(re.findall(r"\(\"([a-z]+)\", \"([a-z-]+)\"", source))
+    assert {" ".join(command) for command in commands} == ci_actions.COMMANDS.keys()
+
+
+ACTIONS = [need for needs in (ci_actions.RESOURCES, ci_actions.DATA_SOURCES) for need in needs.items()]
+
+
+@pytest.mark.parametrize(("type_", "needs"), ACTIONS)
+def test_both_roles_may_read_what_the_platform_declares_and_looks_up(type_: str, needs: ci_actions.Needs) -> None:
+    assert needs.read, type_
+    for action in needs.read:
+        assert READING.fullmatch(action), action
+        for purpose in ("preview", "deploy"):
+            assert may(purpose, action, SECRET if action == "secretsmanager:GetSecretValue" else "*"), action
+
+
+@pytest.mark.parametrize(("type_", "needs"), ACTIONS)
+def test_only_deploy_may_write_it(type_: str, needs: ci_actions.Needs) -> None:
+    assert bool(needs.write) is (type_ in ci_actions.RESOURCES)
+    given = {a for s in permissions("deploy") if s["Effect"] == "Allow" for a in s["Action"]}
+    assert set(needs.write) <= given
+    assert not set(needs.write) & {a for s in permissions("preview") for a in s["Action"]}
+
+
+def test_the_roles_have_no_action_that_is_not_in_the_table() -> None:
+    table = {action for _, needs in ACTIONS for action in (*needs.read, *needs.write)} | {*ci_actions.COMMANDS.values()}
+    state = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
+    state |= {"kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"}
+    given = {a for s in permissions("deploy") if s["Effect"] == "Allow" for a in s["Action"]}
+    assert given - table - state == set()
+    assert {a for s in permissions("preview") for a in s["Action"]} - table - state == set()
+
+
+def test_every_entry_names_its_source() -> None:
+    sources = [needs.source for _, needs in ACTIONS]
+    assert all(re.fullmatch(r"[a-z0-9]+/[a-z0-9_]+\.go", source) for source in sources)
+    assert len(sources) == len(set(sources))
+
+
+# --- what a role may do -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("action", "resource"), [need for needs in NEEDS.values() for need in needs])
@@ -186,6 +271,22 @@ def test_no_wildcard_in_an_action_and_none_in_a_changed_resource() -> None:
             reads = all(READING.fullmatch(action) for action in statement["Action"])
             if statement["Resource"] == ["*"]:
                 assert reads or statement["Sid"] == "AlarmSubscriptions", statement
+
+
+def test_the_names_that_deploy_may_use_are_parameters() -> None:
+    """An adopted database and cluster may be called anything."""
+    changed = {"database": "media-db", "cluster": "company-eks"}
+    statements = document(one("iam/rolePolicy:RolePolicy", "ci-deploy-permissions", **changed).inputs["policy"])
+    by_sid = {statement["Sid"]: statement["Resource"] for statement in statements}
+    assert arn("rds", "db:media-db") in by_sid["Database"]
+    assert arn("rds", "pg:media-db-*") in by_sid["Database"]
+    assert by_sid["Logs"] == [arn("logs", "log-group:/aws/rds/instance/media-db/*")]
+    assert by_sid["Alarms"] == [arn("cloudwatch", "alarm:media-db"), arn("cloudwatch", "alarm:media-db-*")]
+    assert by_sid["AlarmTopic"] == [arn("sns", "media-db"), arn("sns", "media-db-*")]
+    assert by_sid["MonitoringRole"] == [f"arn:aws:iam::{ACCOUNT}:role/media-db-monitoring"]
+    assert by_sid["ServiceDeployers"] == [arn("eks", "cluster/company-eks"), arn("eks", "access-entry/company-eks/*")]
+    assert "lightwave-platform" not in str(statements)
+    assert "lightwave-prod" not in str(statements)
 
 
 CONDITIONS = {

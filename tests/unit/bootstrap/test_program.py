@@ -18,6 +18,7 @@ def test_declares_exactly_these() -> None:
         "AccessEntry ci-preview-cluster",
         "AccessPolicyAssociation ci-deploy-cluster-policy",
         "AccessPolicyAssociation ci-preview-cluster-policy",
+        "AccessPolicyAssociation ci-preview-namespaces-policy",
         "Alias state-key-alias",
         "Bucket state-bucket",
         "BucketLifecycleConfiguration state-lifecycle",

@@ -17,7 +17,7 @@ from ops import __main__ as command_line
 from ops import up
 from ops.dev import servers
 from ops.errors import ExitCode, FailedError
-from settings.problems import OperatorError, Problem
+from settings.problems import OperatorError, Problem, SettingsError
 
 STACK_COMMANDS = ("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "tunnel")
 
@@ -69,7 +69,7 @@ def test_an_unknown_git_ref_is_refused_with_the_fix(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(OperatorError("it is wrong", "make it right"), 2), (FailedError("it broke", "mend it"), 1)]
+    ("error", "status"), [(OperatorError("it is wrong", "make it right"), 2), (FailedError("it broke", "repair it"), 1)]
 )
 def test_an_error_is_printed_once_with_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OperatorError, status: int
@@ -90,6 +90,17 @@ def test_several_problems_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(up, "up", fail)
     assert command_line.main(["up"]) == ExitCode.REFUSED
     assert capsys.readouterr().err == "- one\n      fix: first\n- two\n"
+
+
+def test_a_config_s_errors_have_a_title(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: str) -> ExitCode:
+        raise SettingsError([Problem(key="lightwave:protect", what="is wrong", fix="set it")], stack="prod")
+
+    monkeypatch.setattr(up, "up", fail)
+    assert command_line.main(["up"]) == ExitCode.REFUSED
+    assert capsys.readouterr().err == (
+        "stack prod: 1 error in its config\n- lightwave:protect: is wrong\n      fix: set it\n"
+    )
 
 
 def test_what_is_not_foreseen_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ CHANGES: tuple[Change | Added, ...] = (
     Change("the admin's secret is readable in the state", "SecretVersion", "", "secretString", "hush", "secret-marked"),
     Change("statements are logged", *PARAMETERS, "parameters.0", {"name": "log_statement", "value": "all"}, "rds-safe-parameters"),
     Change("every statement is logged, by its duration", *PARAMETERS, "parameters.0", {"name": "log_min_duration_statement", "value": "0"}, "rds-safe-parameters"),
-    Change("new passwords are MD5", *PARAMETERS, "parameters.7", {"name": "password_encryption", "value": "md5"}, "rds-safe-parameters"),
+    Change("new passwords are MD5", *PARAMETERS, "parameters.8", {"name": "password_encryption", "value": "md5"}, "rds-safe-parameters"),
     Added("a snapshot for every account", tokens.RDS_SNAPSHOT, {"sharedAccounts": ["all"]}, "rds-snapshot-private", protect=True),
     Added("a cluster that is not encrypted", tokens.RDS_CLUSTER, {"storageEncrypted": False, "deletionProtection": True, "skipFinalSnapshot": False, "finalSnapshotIdentifier": "x", "deleteAutomatedBackups": False, "backupRetentionPeriod": 7}, "rds-encrypted", protect=True),
     Change("the admin's secret is deleted at once", "secretsmanager/secret:Secret", "", "recoveryWindowInDays", 0, "recoverable"),

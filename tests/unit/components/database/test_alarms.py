@@ -9,11 +9,14 @@ from pydantic import ValidationError
 
 from components.database.alarms import DatabaseAlarms, DatabaseAlarmsArgs
 from ops.plan.recorder import KNOWN, Recording, record
+from policies.rules.model import Resource
 from settings import RdsSettings
+from settings.names import IDLE_IN_TRANSACTION_MS
 
 COMPONENT = "urn:pulumi:prod::lightwave::lightwave:database:DatabaseAlarms::alarms"
 ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 ACCOUNT = "123456789012"
+IDLE = "alarms-idle-transactions"
 ABOVE, BELOW = "GreaterThanThreshold", "LessThanThreshold"
 
 # db.t3.medium: 4 GiB, 576 credits at most; 50 GiB of storage; a budget of 372 connections.
@@ -40,6 +43,7 @@ def arguments(**changes: Any) -> DatabaseAlarmsArgs:
         **{
             "settings": rds(),
             "instance": "lightwave-platform",
+            "resource_id": pulumi.Output.from_input("db-ABCDEFGHIJKL"),
             "connection_budget": 372,
             "account_id": ACCOUNT,
             **changes,
@@ -51,8 +55,13 @@ def recording(**changes: Any) -> Recording:
     return record(lambda: DatabaseAlarms("alarms", arguments(**changes)), stack="prod")
 
 
+def of_metrics(recorded: Recording) -> list[Resource]:
+    """The alarms on a metric of CloudWatch itself."""
+    return [alarm for alarm in recorded.of_type(ALARM) if alarm.name != IDLE]
+
+
 def thresholds(recorded: Recording) -> dict[str, float]:
-    return {r.inputs["metricName"]: r.inputs["threshold"] for r in recorded.of_type(ALARM)}
+    return {r.inputs["metricName"]: r.inputs["threshold"] for r in of_metrics(recorded)}
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +71,7 @@ def recorded() -> Recording:
 
 def test_declares_exactly_these(recorded: Recording) -> None:
     assert sorted((r.type, r.name) for r in recorded.resources) == [
-        *((ALARM, name.replace("lightwave-platform", "alarms")) for name in sorted(EXPECTED)),
+        *sorted((ALARM, name.replace("lightwave-platform", "alarms")) for name in (*EXPECTED, IDLE)),
         ("aws:rds/eventSubscription:EventSubscription", "alarms-events"),
         ("aws:sns/topic:Topic", "alarms-topic"),
         ("aws:sns/topicPolicy:TopicPolicy", "alarms-topic-policy"),
@@ -74,7 +83,7 @@ def test_declares_exactly_these(recorded: Recording) -> None:
 
 
 def test_every_alarm(recorded: Recording) -> None:
-    alarms = recorded.of_type(ALARM)
+    alarms = of_metrics(recorded)
     assert {
         r.inputs["name"]: (
             r.inputs["metricName"],
@@ -95,6 +104,23 @@ def test_every_alarm(recorded: Recording) -> None:
         assert (alarm.inputs["evaluationPeriods"], alarm.inputs["datapointsToAlarm"]) == (3, 3)
         assert alarm.inputs["alarmActions"] == alarm.inputs["okActions"] == [KNOWN]
         assert alarm.inputs["alarmDescription"].startswith("lightwave-platform: ")
+
+
+def test_an_idle_transaction_is_reported_before_its_session_is_ended(recorded: Recording) -> None:
+    alarm = recorded.one(ALARM, IDLE).inputs
+    (query,) = alarm["metricQueries"]
+    assert query == {
+        "id": "idle",
+        "expression": "DB_PERF_INSIGHTS('RDS', 'db-ABCDEFGHIJKL', 'db.state.idle_in_transaction_max_time.max')",
+        "label": "db.state.idle_in_transaction_max_time.max",
+        "period": 60,
+        "returnData": True,
+    }
+    assert (alarm["comparisonOperator"], alarm["threshold"], alarm["evaluationPeriods"]) == (ABOVE, 60, 1)
+    assert alarm["threshold"] * 1000 < min(IDLE_IN_TRANSACTION_MS.values())
+    assert "metricName" not in alarm
+    assert alarm["treatMissingData"] == "notBreaching"
+    assert alarm["alarmActions"] == alarm["okActions"] == [KNOWN]
 
 
 def test_events_are_subscribed_to_once_rds_may_publish(recorded: Recording) -> None:

@@ -158,8 +158,9 @@ def test_parameters(recorded: Recording) -> None:
         "log_lock_waits": ("1", "immediate"),
         "log_temp_files": ("10240", "immediate"),
         "idle_in_transaction_session_timeout": ("300000", "immediate"),
+        "pg_stat_statements.track_utility": ("0", "immediate"),
     }
-    assert len(group.inputs["parameters"]) == 9
+    assert len(group.inputs["parameters"]) == 10
 
 
 def test_log_groups_are_declared_and_expire(recorded: Recording) -> None:
@@ -229,6 +230,7 @@ def test_outputs(recorded: Recording) -> None:
         "address": KNOWN,
         "port": 5432,
         "arn": KNOWN,
+        "resource_id": KNOWN,
         "security_group_id": "server-security-group-id",
         "admin_secret_arn": KNOWN,
     }

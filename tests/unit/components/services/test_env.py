@@ -1,14 +1,14 @@
 """The environment of a service: the contract's names first, URLs that parse, secrets that stay secret."""
 
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pulumi
 import pytest
 
 import settings
 from components.server import Server
-from components.services.env import EnvEntry, ObjectStore, ServiceEnvArgs, service_env
+from components.services.env import MIGRATION_OPTIONS, EnvEntry, ObjectStore, ServiceEnvArgs, service_env
 from ops.plan.recorder import record
 from policies.rules.model import Secret
 from settings import Product, Settings
@@ -76,7 +76,10 @@ def test_payloads_url_has_the_contracts_form_and_parses(dev: Settings) -> None:
     assert found["DATABASE_URI"].endswith("@pgbouncer.shared:6432/lightwave_platform?schema=payload")
     url = urlsplit(found["DATABASE_URI_DIRECT"])
     assert (unquote(url.password or ""), url.hostname, url.port) == (AWKWARD, "db.example.com", 5432)
-    assert parse_qs(url.query) == {"schema": ["payload"]}
+    assert parse_qs(url.query) == {"options": [MIGRATION_OPTIONS]}
+    # Literally: what unquotes cannot tell a password that was never quoted.
+    for name in ("DATABASE_URI", "DATABASE_URI_DIRECT"):
+        assert f":{quote(AWKWARD, safe='')}@" in found[name]
 
 
 def test_django_gets_djangos_variables(dev: Settings) -> None:
@@ -116,6 +119,7 @@ def test_tls_to_the_server_is_verified(dev: Settings) -> None:
     assert parse_qs(urlsplit(django["DATABASE_URL_DIRECT"]).query) == {
         "sslmode": ["verify-full"],
         "sslrootcert": [ca_path],
+        "options": [MIGRATION_OPTIONS],
     }
     assert parse_qs(urlsplit(django["DATABASE_URL"]).query)["sslrootcert"] == [ca_path]
     assert (django["DATABASE_SSLMODE"], django["DATABASE_SSLROOTCERT"]) == ("verify-full", ca_path)

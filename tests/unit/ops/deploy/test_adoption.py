@@ -1,4 +1,4 @@
-"""What an operator is told to do after a killed update of a protected stack."""
+"""The instructions for an operator after a killed update of a protected stack."""
 
 import json
 import shlex

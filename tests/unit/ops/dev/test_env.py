@@ -70,6 +70,7 @@ def test_the_local_file_names_this_machines_servers(dev: Settings, tmp_path: Pat
     found = read(django)
     assert found["DATABASE_URL_DIRECT"] == (
         "postgresql://django_user:s3cr3t-django_user@127.0.0.1:5432/lightwave_platform"
+        "?options=-c%20statement_timeout%3D0%20-c%20lock_timeout%3D5s"
     )
     assert found["PAYLOAD_API_URL"] == "http://localhost:3000/api"
     assert found["DJANGO_SECRET_KEY"] == "s3cr3t-django"

@@ -57,7 +57,7 @@ def test_roles() -> None:
     assert roles["payload_user"].settings == {
         "search_path": "payload, public",
         "statement_timeout": "30000",
-        "idle_in_transaction_session_timeout": "60000",
+        "idle_in_transaction_session_timeout": "300000",
     }
 
 
@@ -106,8 +106,8 @@ def test_markdown_has_one_row_per_login_role() -> None:
         "| connections | statement timeout | idle in transaction |"
     )
     assert rows[2:4] == [
-        "| `payload_user` | full | none | none | none | none | read | 70 | 30 s | 60 s |",
-        "| `django_user` | read | full | none | none | none | read | 80 | 30 s | 60 s |",
+        "| `payload_user` | full | none | none | none | none | read | 70 | 30 s | 300 s |",
+        "| `django_user` | read | full | none | none | none | read | 80 | 30 s | 120 s |",
     ]
     assert len([row for row in rows if row.startswith("| `")]) == 5
 
