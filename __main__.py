@@ -14,7 +14,7 @@ from stack.database import postgres
 if __name__ == "__main__":  # Pulumi interrupts it when a resource fails: no traceback may bury the cause
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-settings = config.from_engine(pulumi.get_stack())
+settings = config.from_pulumi(pulumi.get_stack())
 products = tuple(settings.products.values())
 certificates = ca_certificates(settings)
 budget = connection_budget(settings)

@@ -53,7 +53,7 @@ from settings.settings import Production, Settings
 from settings.values import facts_required, offline, pgbouncer_version
 
 
-def from_engine(stack: str) -> Settings:
+def from_pulumi(stack: str) -> Settings:
     """Settings from the config that Pulumi (or the recorder) passes to this run: strings, an object as JSON.
 
     Raises SettingsError with every error at once.

@@ -39,13 +39,13 @@ def as_strings(config: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("stack", STACKS)
 def test_pulumi_passes_strings(pulumi_config: Any, stack: str) -> None:
     pulumi_config(as_strings(full_config(stack)))
-    assert settings.from_engine(stack) == load(stack, full_config(stack))
+    assert settings.from_pulumi(stack) == load(stack, full_config(stack))
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
 def test_a_boolean_that_came_as_a_string(pulumi_config: Any, text: str, value: bool) -> None:
     pulumi_config({**as_strings(full_config("dev")), "lightwave:protect": text})
-    assert settings.from_engine("dev").protect is value
+    assert settings.from_pulumi("dev").protect is value
 
 
 def test_a_text_of_digits_may_come_as_a_number() -> None:
@@ -63,7 +63,7 @@ def test_a_text_of_digits_may_come_as_a_number() -> None:
 def test_junk_from_pulumi_is_refused_with_words(pulumi_config: Any, junk: str) -> None:
     pulumi_config({**as_strings(full_config("dev")), "lightwave:protect": junk})
     with pytest.raises(SettingsError, match=r"lightwave:protect: .* is not allowed; expected: true or false"):
-        settings.from_engine("dev")
+        settings.from_pulumi("dev")
 
 
 def test_no_value_of_a_section_with_secrets_is_repeated(pulumi_config: Any) -> None:
@@ -71,7 +71,7 @@ def test_no_value_of_a_section_with_secrets_is_repeated(pulumi_config: Any) -> N
     put(config, "media.bucket", "S3cr3t at the wrong key")
     pulumi_config(as_strings(config), ("lightwave:media",))
     with pytest.raises(SettingsError) as refused:
-        settings.from_engine("prod")
+        settings.from_pulumi("prod")
     assert "lightwave:media.bucket: text is malformed" in str(refused.value)
     assert "S3cr3t" not in str(refused.value)
 
@@ -80,7 +80,7 @@ def test_no_value_of_a_section_with_secrets_is_repeated(pulumi_config: Any) -> N
 def test_a_broken_local_state_is_refused_with_words(pulumi_config: Any, state: str) -> None:
     pulumi_config(as_strings(full_config("dev")), state=state)
     with pytest.raises(SettingsError, match=r"\.local/dev/state\.json: local.*\n      fix: make "):
-        settings.from_engine("dev")
+        settings.from_pulumi("dev")
 
 
 def test_the_state_of_another_local_stack_is_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_offline_facts_and_state_may_be_missing() -> None:
 def test_a_deploy_refuses_missing_facts() -> None:
     with pytest.raises(SettingsError) as refused:
         settings.load("prod", settings.stack_config("prod"))
-    said = re.findall(r"^  lightwave:(\S+): is missing", str(refused.value), re.MULTILINE)
-    assert said == sorted(".".join(fact) for fact in settings.FACTS)
+    missing = re.findall(r"^  lightwave:(\S+): is missing", str(refused.value), re.MULTILINE)
+    assert missing == sorted(".".join(fact) for fact in settings.FACTS)
 
 
 def test_offline_names_are_checked_all_the_same() -> None:

@@ -210,7 +210,7 @@ def test_what_pulumi_passes_is_valid_or_refused(stack: str, data: st.DataObject)
     set_all_config(config, [])
     try:
         with settings.offline():
-            check_valid(settings.from_engine(stack))
+            check_valid(settings.from_pulumi(stack))
     except SettingsError as error:
         check_words(error)
     finally:
