@@ -3,7 +3,6 @@
 Everything goes through the `pulumi` command line, so that what runs here is what a user would type.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -12,11 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from ops import process
 from ops.console import say
@@ -184,56 +183,74 @@ class PulumiCli:
         sys.stdout.flush()
         with tempfile.TemporaryDirectory() as folder:
             events = Path(folder, "events")
-            with subprocess.Popen(
-                [self.command, "--non-interactive", command, "--stack", self.stack, "--event-log", events, *flags],
-                cwd=self.root,
-                # The variable makes the event log's flag known, as Pulumi's Automation API does.
-                env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"},
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                # Its own group: a Ctrl-C reaches it once, from here. A second one would make it drop what it is doing.
-                process_group=0,
-            ) as pulumi:
+            command_line = [self.command, "--non-interactive", command, "--stack", self.stack, "--event-log"]
+            with (
+                # Before Pulumi starts: from then on no interrupt may end this process and leave Pulumi behind.
+                _Interrupts() as interrupts,
+                subprocess.Popen(
+                    [*command_line, events, *flags],
+                    cwd=self.root,
+                    # The variable makes the event log's flag known, as Pulumi's Automation API does.
+                    env={**self.environment(), "PULUMI_DEBUG_COMMANDS": "true"},
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    # Its own group: a Ctrl-C reaches it once, from here. A second one would make it drop what it does.
+                    process_group=0,
+                ) as pulumi,
+            ):
+                interrupts.pass_on_to(pulumi)
                 printed: deque[str] = deque(maxlen=_KEPT_LINES)
-                with _interrupts_passed_on(pulumi) as interrupts:
-                    for line in pulumi.stderr or ():
-                        sys.stderr.write(line)
-                        sys.stderr.flush()
-                        printed.append(line)
-                    status = pulumi.wait()
+                for line in pulumi.stderr or ():
+                    sys.stderr.write(line)
+                    sys.stderr.flush()
+                    printed.append(line)
+                status = pulumi.wait()
             changes, causes = _read_events(events)
         return Outcome(
             command=command,
             stack=self.stack,
             status=status,
             stderr="".join(printed),
-            interrupted=bool(interrupts),
+            interrupted=interrupts.seen,
             changes=changes,
             causes=causes,
         )
 
 
-@contextlib.contextmanager
-def _interrupts_passed_on(pulumi: subprocess.Popen[str]) -> Iterator[list[int]]:
-    """Within it, what would end this process asks Pulumi to end in order; yields the signals so far.
+class _Interrupts:
+    """Within it, what would end this process asks Pulumi to end in order.
 
     Killed in the middle, Pulumi would leave a lock and resources that nothing has recorded.
     """
-    signals: list[int] = []
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        signals.append(number)
-        if pulumi.poll() is None:
-            pulumi.send_signal(signal.SIGINT)
+    def __init__(self) -> None:
+        self.seen = False
+        self._pulumi: subprocess.Popen[str] | None = None
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._interrupted) for number in signals}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def pass_on_to(self, pulumi: subprocess.Popen[str]) -> None:
+        """Names the process to interrupt, and interrupts it now where one has come already."""
+        self._pulumi = pulumi
+        if self.seen:
+            self._interrupt()
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        self.seen = True
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._pulumi and self._pulumi.poll() is None:
+            self._pulumi.send_signal(signal.SIGINT)
 
 
 def _read_events(path: Path) -> tuple[Mapping[str, int], tuple[str, ...]]:

@@ -234,12 +234,12 @@ _PROGRAM = """\
 #!{python}
 import json, os, signal, sys, time
 from pathlib import Path
+# As Pulumi does: interrupted once, it finishes what it is doing.
+signal.signal(signal.SIGINT, lambda *_: None)
 arguments = [a for a in sys.argv[1:] if a != "--non-interactive"]
 with Path({log!r}).open("a") as log:
     log.write(json.dumps([arguments, {{k: v for k, v in os.environ.items() if k.startswith("PULUMI")}}]) + "\\n")
 answer = json.loads(Path({answers!r}).read_text()).get(" ".join(arguments[:2]), {{}})
-# As Pulumi does: interrupted once, it finishes what it is doing.
-signal.signal(signal.SIGINT, lambda *_: None)
 end = time.monotonic() + answer.get("seconds", 0)
 while time.monotonic() < end:
     time.sleep(0.1)

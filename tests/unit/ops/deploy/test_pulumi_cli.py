@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -78,12 +79,33 @@ def test_an_interrupt_is_passed_on_and_pulumi_is_waited_for(
     pulumi: StandIn, cli_of: Callable[[str], PulumiCli]
 ) -> None:
     pulumi.answer(**{"up_--stack": {"seconds": 2, "status": 255}})
-    interrupt = threading.Timer(1, os.kill, [os.getpid(), signal.SIGINT])
-    interrupt.start()
-    started = time.monotonic()
+    asked_at = list[float]()
+
+    def interrupt() -> None:
+        while not pulumi.asked:
+            time.sleep(0.05)
+        asked_at.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     with pytest.raises(OperatorError, match="pulumi up of stack dev was interrupted"):
         cli_of("dev").up()
-    assert time.monotonic() - started > 2
+    assert time.monotonic() - asked_at[0] > 1.5
+
+
+def test_an_interrupt_while_pulumi_starts_is_passed_on_too(
+    pulumi: StandIn, cli_of: Callable[[str], PulumiCli], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return start(*arguments, **options)
+
+    pulumi.answer(**{"up_--stack": {"seconds": 60, "status": 255}})
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(FailedError, match="pulumi up of stack dev was interrupted"):
+        cli_of("dev").up()
 
 
 def test_a_failed_update_is_an_error(pulumi: StandIn, cli_of: Callable[[str], PulumiCli]) -> None:
