@@ -288,8 +288,8 @@ class KubernetesSettings(Section):
     edge_namespace: values.DnsLabel = "ingress-nginx"
     """Namespace of the ingress controller, the only one from which the edge reaches Payload and the API."""
     database_cidrs: tuple[values.Cidr, ...] = ()
-    """Networks in which PostgreSQL listens, for the pods' egress policies; the VPC's own without them. Required in a
-    local stack."""
+    """Networks in which PostgreSQL listens, for the pods' egress policies; those of its subnets without them. Required
+    in a local stack."""
     database_host: values.HostName | None = None
     """Where pods of kind or k3d reach the local PostgreSQL: a name, or an address on which it then listens too."""
     namespaces: dict[values.DnsLabel, NamespaceSettings]

@@ -72,7 +72,7 @@ class Internet:
     """Every public IPv4 address."""
 
     except_cidrs: pulumi.Input[Sequence[str]]
-    """The VPC's own networks, which do not count even where they are public addresses."""
+    """The database's networks, which do not count even where they are public addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
