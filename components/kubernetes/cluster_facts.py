@@ -74,7 +74,7 @@ def cluster_facts(
 
 
 def _cidrs(subnet_ids: list[str], options: pulumi.InvokeOutputOptions) -> pulumi.Output[list[str]]:
-    """The subnets' own networks: they may lie in a secondary range of the VPC, and the rest of it is not the database."""
+    """The subnets' own networks, which may lie in a secondary range of the VPC; the rest of it is not the database."""
     found = [aws.ec2.get_subnet_output(id=subnet_id, opts=options).cidr_block for subnet_id in subnet_ids]
     return pulumi.Output.all(*found).apply(lambda cidrs: sorted(set(cidrs)))
 

@@ -94,8 +94,8 @@ def test_the_networks_are_those_of_the_subnets_in_the_config(monkeypatch: pytest
     """Each subnet's own: not the VPC's primary range, which they need not be in."""
     networks = {"subnet-0b0b0b0b": "100.64.9.0/24", "subnet-0a0a0a0a": "10.1.0.0/24"}
 
-    def get_subnet(*, id: str, opts: pulumi.InvokeOutputOptions) -> Any:
-        return SimpleNamespace(cidr_block=pulumi.Output.from_input(networks[id]))
+    def get_subnet(**arguments: Any) -> Any:
+        return SimpleNamespace(cidr_block=pulumi.Output.from_input(networks[arguments["id"]]))
 
     monkeypatch.setattr(aws.ec2, "get_subnet_output", get_subnet)
     recorded = looked_up(privateSubnetIds=tuple(networks))
