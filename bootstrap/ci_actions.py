@@ -190,11 +190,7 @@ RESOURCES: Mapping[str, Needs] = {
 DATA_SOURCES: Mapping[str, Needs] = {
     tokens.GET_CLUSTER: Needs("eks/cluster_data_source.go", read=("eks:DescribeCluster",)),
     tokens.GET_SUBNETS: Needs("ec2/vpc_subnets_data_source.go", read=("ec2:DescribeSubnets",)),
-    # It reads three attributes and the main route table, whatever the program uses of the answer.
-    tokens.GET_VPC: Needs(
-        "ec2/vpc_data_source.go",
-        read=("ec2:DescribeRouteTables", "ec2:DescribeVpcAttribute", "ec2:DescribeVpcs"),
-    ),
+    tokens.GET_SUBNET: Needs("ec2/vpc_subnet_data_source.go", read=("ec2:DescribeSubnets",)),
 }
 """By token of the provider functions that the platform calls."""
 

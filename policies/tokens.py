@@ -42,7 +42,7 @@ EBS_VOLUME = "aws:ebs/volume:Volume"
 EFS_FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 
 GET_CLUSTER = "aws:eks/getCluster:getCluster"
-GET_VPC = "aws:ec2/getVpc:getVpc"
+GET_SUBNET = "aws:ec2/getSubnet:getSubnet"
 GET_SUBNETS = "aws:ec2/getSubnets:getSubnets"
 
 POSTGRESQL = "postgresql:index/"

@@ -34,6 +34,7 @@ from settings.names import (
     APPLICATION_SECRETS,
     BUCKET,
     DATABASE,
+    EKS_FACTS,
     FACTS,
     HOST,
     KNOWN_AT_DEPLOY,
@@ -126,7 +127,8 @@ def _completed(raw: dict[str, Any], local: Any) -> Any:
         if isinstance(entry, dict):
             entry["name"] = name
     required = facts_required()
-    for section, key in () if required else FACTS:
+    facts = FACTS if server == "rds" else [fact for fact in FACTS if fact not in EKS_FACTS]
+    for section, key in () if required else facts:
         # Only PgBouncer on Kubernetes has images.
         if isinstance(raw.get(section), dict) and (section != "pgbouncer" or "kubernetes" in raw):
             raw[section] = {key: KNOWN_AT_DEPLOY, **raw[section]}

@@ -185,8 +185,9 @@ class ValkeySettings(Section):
     left."""
     storage_gib: Annotated[int, Field(ge=1, le=1024)] = 8
     """Size of the volume with the append-only file, in GiB: three times `maxMemoryMib` or more."""
-    storage_class: values.DnsLabel | None = None
-    """StorageClass of the volume; the cluster's default without it."""
+    storage_class: values.ClusterFact | None = None
+    """StorageClass of the volume, such as `gp3`; required on EKS, where clusters have no default one since Kubernetes
+    1.30. In a local stack the cluster's default without it."""
     image: values.ImageDigest | None = None
     """Valkey's image; required."""
     exporter_image: values.ImageDigest | None = None
@@ -261,11 +262,12 @@ class KubernetesSettings(Section):
     """To be set once the VPC CNI add-on runs with enableNetworkPolicy=true; until then each deploy warns of it."""
     wait_for_rollout: bool = True
     """Whether an update waits until PgBouncer's and Valkey's pods are ready; false for an API server that runs none."""
-    edge_namespace: values.DnsLabel = "ingress-nginx"
-    """Namespace of the ingress controller, the only one from which the edge reaches Payload and the API."""
+    edge_namespace: values.ClusterFact | None = None
+    """Namespace of the ingress controller, the only one from which the edge reaches Payload and the API; required on
+    EKS. In a local stack nothing from outside reaches them without it."""
     database_cidrs: tuple[values.Cidr, ...] = ()
-    """Networks in which PostgreSQL listens, for the pods' egress policies; the VPC's own without them. Required in a
-    local stack."""
+    """Networks in which PostgreSQL listens, for the pods' egress policies; those of its subnets without them. Required
+    in a local stack."""
     database_host: values.HostName | None = None
     """Where pods of kind or k3d reach the local PostgreSQL: a name, or an address on which it then listens too."""
     namespaces: dict[values.DnsLabel, NamespaceSettings]

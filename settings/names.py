@@ -45,7 +45,10 @@ RESERVED_PREFIXES = ("pg_", "rds_")
 VALKEY_USERS = ("default", VALKEY_METRICS_USER)
 """Users that every Valkey has: the product that uses it logs in under its own name, which cannot be one of these."""
 
+EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"))
+"""Facts about the EKS cluster; kind and k3d have a default StorageClass, and need no ingress controller."""
 FACTS = (
+    *EKS_FACTS,
     ("aws", "accountId"),
     ("aws", "region"),
     ("media", "accountId"),
@@ -55,7 +58,7 @@ FACTS = (
     ("valkey", "image"),
     ("valkey", "exporterImage"),
 )
-"""Facts about an account or a registry: the repository does not know them, so a deploy must be given them."""
+"""Facts about an account, a registry or a cluster: the repository does not know them, a deploy must be given them."""
 
 
 def admin_secret(stack: str) -> str:

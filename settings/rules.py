@@ -174,6 +174,9 @@ def _product_namespaces(products: Products, kubernetes: KubernetesSettings) -> M
 def _cluster(server: str, kubernetes: KubernetesSettings) -> Mistakes:
     if "shared" not in kubernetes.namespaces:
         yield Mistake(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
+    if server == "rds" and kubernetes.edge_namespace is None:
+        expected = "the namespace of the cluster's ingress controller, such as ingress-nginx or traefik"
+        yield Mistake(("kubernetes", "edgeNamespace"), "is missing", expected)
     if server == "rds" and kubernetes.database_host is not None:
         yield Mistake(("kubernetes", "databaseHost"), "is not used", "nothing: RDS provides its own", "remove")
     for name, namespace in kubernetes.namespaces.items():
@@ -230,10 +233,13 @@ def _pooler(declared: Declared, pgbouncer: PgBouncerSettings) -> Mistakes:
 
 
 @_rule
-def _valkey(declared: Declared, valkey: ValkeySettings) -> Mistakes:
+def _valkey(server: str, declared: Declared, valkey: ValkeySettings) -> Mistakes:
     if "kubernetes" not in declared:
         yield _no_cluster("valkey")
     yield from _images("valkey", valkey)
+    if server == "rds" and valkey.storage_class is None:
+        expected = "a StorageClass of the cluster, such as gp3: EKS has no default one"
+        yield Mistake(("valkey", "storageClass"), "is missing", expected)
     # While the append-only file is rewritten there are its old base, as much again that was written since, and the new.
     if valkey.storage_gib * 1024 < 3 * valkey.max_memory_mib:
         least = -(-3 * valkey.max_memory_mib // 1024)

@@ -117,6 +117,8 @@ SqlName = Annotated[
 DnsLabel = Annotated[
     str, _Form(_LABEL, "a DNS label: lower-case letters, digits and inner hyphens, at most 63", placeholder=False)
 ]
+ClusterFact = Annotated[str, _Form(_LABEL, "a DNS label: lower-case letters, digits and inner hyphens, at most 63")]
+"""The name of something on the cluster that this program does not create."""
 Domain = Annotated[
     str, _Form(rf"(?=.{{1,253}}$)({_LABEL}\.)+[a-z][a-z0-9-]{{0,61}}[a-z0-9]", "a domain name such as example.com")
 ]

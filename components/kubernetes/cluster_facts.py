@@ -24,7 +24,7 @@ class ClusterFacts:
     private_subnet_ids: pulumi.Output[list[str]]
     """At least two, sorted: AWS returns them in any order, and a different order must not look like a change."""
     database_cidrs: pulumi.Output[list[str]]
-    """IPv4 networks in which the database may listen: the VPC's range unless configured."""
+    """IPv4 networks in which the database may listen: those of its subnets unless configured."""
     security_group_id: pulumi.Output[str]
     """The cluster security group, which every node and pod has and nothing outside the cluster."""
 
@@ -53,6 +53,7 @@ def cluster_facts(
             opts=options,
         ).ids
     vpc_id = pulumi.Output.from_input(settings.vpc_id) if settings.vpc_id else network.vpc_id
+    private_subnet_ids = subnets.apply(lambda ids: _enough(name, ids))
     return ClusterFacts(
         name=name,
         region=settings.region,
@@ -60,16 +61,22 @@ def cluster_facts(
         endpoint=cluster.endpoint,
         certificate_authority=cluster.certificate_authorities[0].data,
         vpc_id=vpc_id,
-        private_subnet_ids=subnets.apply(lambda ids: _enough(name, ids)),
+        private_subnet_ids=private_subnet_ids,
         database_cidrs=(
             pulumi.Output.from_input(list(database_cidrs))
             if database_cidrs
-            else aws.ec2.get_vpc_output(id=vpc_id, opts=options).cidr_block.apply(lambda cidr: [cidr])
+            else private_subnet_ids.apply(lambda ids: _cidrs(ids, options))
         ),
         security_group_id=pulumi.Output.from_input(
             settings.cluster_security_group_id or network.cluster_security_group_id
         ),
     )
+
+
+def _cidrs(subnet_ids: list[str], options: pulumi.InvokeOutputOptions) -> pulumi.Output[list[str]]:
+    """The subnets' own networks, which may lie in a secondary range of the VPC; the rest of it is not the database."""
+    found = [aws.ec2.get_subnet_output(id=subnet_id, opts=options).cidr_block for subnet_id in subnet_ids]
+    return pulumi.Output.all(*found).apply(lambda cidrs: sorted(set(cidrs)))
 
 
 def _enough(cluster: str, subnet_ids: list[str]) -> list[str]:

@@ -72,7 +72,7 @@ class Internet:
     """Every public IPv4 address."""
 
     except_cidrs: pulumi.Input[Sequence[str]]
-    """The VPC's own networks, which do not count even where they are public addresses."""
+    """The database's networks, which do not count even where they are public addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +90,14 @@ class Flow:
 def platform_flows(
     *,
     products: Iterable[Product],
-    edge_namespace: str,
+    edge_namespace: str | None,
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens.
 
-    Products without a namespace have no pods and so no flows.
+    Products without a namespace have no pods and so no flows. Without `edge_namespace` nothing from outside reaches a
+    service.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -106,7 +107,7 @@ def platform_flows(
     pgbouncer = Pods(namespace=SHARED_NAMESPACE, labels=PGBOUNCER)
     redis = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
     monitoring = Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
-    edge = Pods(namespace=edge_namespace)
+    edge = [Pods(namespace=edge_namespace)] if edge_namespace is not None else []
     database = Networks(cidrs=database_cidrs)
     internet = Internet(except_cidrs=database_cidrs)
 
@@ -138,7 +139,7 @@ def platform_flows(
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
-            Flow(name="edge-to-payload", source=edge, destination=cms, port=PAYLOAD_PORT),
+            *(Flow(name="edge-to-payload", source=pods, destination=cms, port=PAYLOAD_PORT) for pods in edge),
             # For R2, mail and what else the site calls. R2 has no addresses of its own that a policy could name.
             Flow(name="payload-to-internet", source=cms, destination=internet, port=443),
         ]
@@ -149,7 +150,7 @@ def platform_flows(
     for namespace in django:
         api = Pods(namespace=namespace, labels=API)
         flows += [
-            Flow(name="edge-to-api", source=edge, destination=api, port=API_PORT),
+            *(Flow(name="edge-to-api", source=pods, destination=api, port=API_PORT) for pods in edge),
             Flow(name=f"{namespace}-to-redis", source=Pods(namespace=namespace), destination=redis, port=REDIS_PORT),
         ]
     return tuple(flows)

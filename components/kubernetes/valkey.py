@@ -38,6 +38,9 @@ from settings import VALKEY_METRICS_USER, VALKEY_SECRETS, ValkeySettings
 SERVICE = "redis"
 """The host name that clients use: they speak Redis's protocol, whichever server answers."""
 
+HEADLESS_SERVICE = "redis-pods"
+"""Gives the pod its own DNS name, which a StatefulSet requires; clients use `SERVICE`."""
+
 DATA_PATH = "/data"
 
 _NAME = "valkey"
@@ -177,11 +180,18 @@ class Valkey(pulumi.ComponentResource):
         account = ServiceAccount(
             f"{name}-account", metadata=self._metadata(_NAME), automount_service_account_token=False, opts=child
         )
+        headless = Service(
+            f"{name}-headless",
+            # Never waited for: it has no endpoint until the pod is ready, and the pod comes after it.
+            metadata=self._metadata(HEADLESS_SERVICE, wait=False),
+            spec={**service("redis", REDIS_PORT, REDIS), "cluster_ip": "None"},
+            opts=child,
+        )
         stateful_set = StatefulSet(
             f"{name}-statefulset",
             metadata=self._metadata(_NAME, wait=args.wait_for_rollout),
             spec=self._stateful_set(conf),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[config, secret, account]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[config, secret, account, headless]),
         )
         Service(
             f"{name}-service",
@@ -208,7 +218,7 @@ class Valkey(pulumi.ComponentResource):
         return {
             "replicas": 1,
             "revision_history_limit": 5,
-            "service_name": SERVICE,
+            "service_name": HEADLESS_SERVICE,
             "selector": {"match_labels": dict(REDIS)},
             "persistent_volume_claim_retention_policy": {"when_deleted": "Retain", "when_scaled": "Retain"},
             "volume_claim_templates": [self._claim()],

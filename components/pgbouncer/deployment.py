@@ -159,7 +159,12 @@ class PgBouncer(pulumi.ComponentResource):
         PodDisruptionBudget(
             f"{name}-disruption",
             metadata=self._metadata(SERVICE),
-            spec={"max_unavailable": 1, "selector": {"match_labels": dict(PGBOUNCER)}},
+            spec={
+                "max_unavailable": 1,
+                # Otherwise a pod that never becomes ready keeps its node from being drained.
+                "unhealthy_pod_eviction_policy": "AlwaysAllow",
+                "selector": {"match_labels": dict(PGBOUNCER)},
+            },
             opts=child,
         )
         Service(

@@ -58,7 +58,7 @@ def _service_arrows(settings: Settings) -> Iterator[str]:
     """Who calls Valkey and the other products' services, as far as the flows allow it."""
     products = settings.products.values()
     # The picture shows neither the edge nor the database's networks.
-    flows = platform_flows(products=products, edge_namespace="", database_cidrs=())
+    flows = platform_flows(products=products, edge_namespace=None, database_cidrs=())
     calls = [(flow.source, flow.destination, flow.port) for flow in flows if isinstance(flow.destination, Pods)]
     if settings.valkey:
         valkey = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)

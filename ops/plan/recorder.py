@@ -146,7 +146,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "vpcConfig": {"vpcId": KNOWN, "subnetIds": [KNOWN], "clusterSecurityGroupId": KNOWN},
     },
     # TEST-NET-1: a placeholder that is a valid network, because the manifests must be valid.
-    tokens.GET_VPC: {"cidrBlock": "192.0.2.0/24"},
+    tokens.GET_SUBNET: {"cidrBlock": "192.0.2.0/24"},
     tokens.GET_SUBNETS: {"ids": [f"{KNOWN} (1)", f"{KNOWN} (2)"]},
 }
 """Placeholder answers to the provider functions that the program calls: offline, nothing is asked."""

@@ -1,6 +1,7 @@
 """Facts looked up from the EKS cluster, and the config that replaces lookups."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pulumi
@@ -23,7 +24,7 @@ FACTS: dict[str, dict[str, Any]] = {
         },
     },
     "aws:ec2/getSubnets:getSubnets": {"ids": ["subnet-c", "subnet-a"]},
-    "aws:ec2/getVpc:getVpc": {"cidrBlock": "10.7.0.0/16"},
+    "aws:ec2/getSubnet:getSubnet": {"cidrBlock": "100.64.7.0/24"},
 }
 FOUND = {
     "name": "lightwave-prod",
@@ -33,7 +34,7 @@ FOUND = {
     "certificate_authority": "Q0E=",
     "vpc_id": "vpc-found",
     "private_subnet_ids": ["subnet-a", "subnet-c"],
-    "database_cidrs": ["10.7.0.0/16"],
+    "database_cidrs": ["100.64.7.0/24"],
     "security_group_id": "sg-found",
 }
 CLUSTER_CALL = ("aws:eks/getCluster:getCluster", {"name": "lightwave-prod"})
@@ -56,6 +57,8 @@ def test_everything_is_derived_from_the_cluster() -> None:
     recorded = looked_up()
     assert recorded.outputs == FOUND
     assert recorded.calls == (
+        ("aws:ec2/getSubnet:getSubnet", {"id": "subnet-a"}),
+        ("aws:ec2/getSubnet:getSubnet", {"id": "subnet-c"}),
         (
             "aws:ec2/getSubnets:getSubnets",
             {
@@ -65,7 +68,6 @@ def test_everything_is_derived_from_the_cluster() -> None:
                 ]
             },
         ),
-        ("aws:ec2/getVpc:getVpc", {"id": "vpc-found"}),
         CLUSTER_CALL,
     )
     assert recorded.resources == ()
@@ -88,8 +90,17 @@ def test_config_replaces_each_lookup() -> None:
     assert recorded.calls == (CLUSTER_CALL,)
 
 
-def test_the_range_is_that_of_the_vpc_in_the_config() -> None:
-    assert ("aws:ec2/getVpc:getVpc", {"id": "vpc-0a1b2c3d"}) in looked_up(vpcId="vpc-0a1b2c3d").calls
+def test_the_networks_are_those_of_the_subnets_in_the_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each subnet's own: not the VPC's primary range, which they need not be in."""
+    networks = {"subnet-0b0b0b0b": "100.64.9.0/24", "subnet-0a0a0a0a": "10.1.0.0/24"}
+
+    def get_subnet(**arguments: Any) -> Any:
+        return SimpleNamespace(cidr_block=pulumi.Output.from_input(networks[arguments["id"]]))
+
+    monkeypatch.setattr(aws.ec2, "get_subnet_output", get_subnet)
+    recorded = looked_up(privateSubnetIds=tuple(networks))
+    assert recorded.outputs["database_cidrs"] == ["10.1.0.0/24", "100.64.9.0/24"]
+    assert recorded.calls == (CLUSTER_CALL,)
 
 
 @pytest.mark.parametrize("ids", [[], ["subnet-a"], ["subnet-a", "subnet-a"]])
@@ -113,6 +124,7 @@ def test_the_plan_needs_no_account() -> None:
 
 def test_the_lookups_go_through_the_given_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     providers: list[Any] = []
+    used: list[aws.Provider] = []
 
     def listening(real: Callable[..., Any]) -> Callable[..., Any]:
         def call(**arguments: Any) -> Any:
@@ -123,13 +135,13 @@ def test_the_lookups_go_through_the_given_provider(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(aws.eks, "get_cluster_output", listening(aws.eks.get_cluster_output))
     monkeypatch.setattr(aws.ec2, "get_subnets_output", listening(aws.ec2.get_subnets_output))
-    monkeypatch.setattr(aws.ec2, "get_vpc_output", listening(aws.ec2.get_vpc_output))
+    monkeypatch.setattr(aws.ec2, "get_subnet_output", listening(aws.ec2.get_subnet_output))
 
     def program() -> None:
         settings = AwsSettings.model_validate({"accountId": "123456789012", "region": "eu-central-1"})
         provider = aws.Provider("aws", region="eu-central-1")
         cluster_facts("lightwave-prod", settings, provider=provider)
-        assert providers == [provider] * 3
+        used.append(provider)
 
     record(program, stack="prod", facts=FACTS)
-    assert len(providers) == 3
+    assert providers == used * 4

@@ -181,6 +181,14 @@ def test_a_product_without_a_namespace_has_no_flow(prod: settings.Settings) -> N
     assert [flow.source for flow in flows if not flow.source.labels] == [Pods(namespace="shared")]
 
 
+def test_without_an_edge_only_the_cluster_reaches_the_services(prod: settings.Settings) -> None:
+    with_edge = flows_of(prod)
+    without = platform_flows(products=prod.products.values(), edge_namespace=None, database_cidrs=[VPC])
+    missing = [flow for flow in with_edge if flow not in without]
+    assert [flow.name for flow in missing] == ["edge-to-payload", "edge-to-api"]
+    assert not [flow for flow in without if flow not in with_edge]
+
+
 def test_a_policy_without_a_network_is_refused(prod: settings.Settings) -> None:
     """Kubernetes treats an empty list of peers as every peer."""
     with pytest.raises(Exception, match="such a network policy would allow every address"):

@@ -109,6 +109,7 @@ def test_declares_exactly_these(recorded: Recording) -> None:
     assert sorted((r.type.rpartition(":")[2], r.name) for r in recorded.resources if r.custom) == [
         ("ConfigMap", "valkey-config"),
         ("Secret", "valkey-auth"),
+        ("Service", "valkey-headless"),
         ("Service", "valkey-service"),
         ("ServiceAccount", "valkey-account"),
         ("StatefulSet", "valkey-statefulset"),
@@ -118,6 +119,7 @@ def test_declares_exactly_these(recorded: Recording) -> None:
     assert {name: metadata["name"] for name, metadata in names.items()} == {
         "valkey-config": "valkey",
         "valkey-auth": "valkey-auth",
+        "valkey-headless": "redis-pods",
         "valkey-service": "redis",
         "valkey-account": "valkey",
         "valkey-statefulset": "valkey",
@@ -154,7 +156,7 @@ def test_no_secret_anywhere_else(recorded: Recording) -> None:
     hashed = [hashlib.sha256(word.encode()).hexdigest() for word in (PASSWORD, METRICS_PASSWORD)]
     others = [repr(r.inputs) for r in recorded.resources if r.type != f"{CORE}Secret"]
     others.append(repr(recorded.component_outputs))
-    assert len(others) == 6
+    assert len(others) == 7
     for text in others:
         assert not [word for word in (PASSWORD, METRICS_PASSWORD, *hashed) if word in text]
 
@@ -162,7 +164,7 @@ def test_no_secret_anywhere_else(recorded: Recording) -> None:
 def test_one_replica_whose_data_outlives_it(recorded: Recording) -> None:
     spec = stateful_set(recorded)["spec"]
     assert spec["replicas"] == 1
-    assert spec["serviceName"] == "redis"
+    assert spec["serviceName"] == "redis-pods"
     assert spec["selector"] == {"matchLabels": NAME}
     assert spec["template"]["metadata"]["labels"] == NAME
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
@@ -292,6 +294,12 @@ def test_the_service_reaches_the_pod(recorded: Recording) -> None:
     }
 
 
+def test_the_stateful_sets_own_service_is_headless(recorded: Recording) -> None:
+    headless = recorded.one(f"{CORE}Service", "valkey-headless").inputs
+    assert headless["metadata"]["name"] == stateful_set(recorded)["spec"]["serviceName"]
+    assert (headless["spec"]["clusterIP"], headless["spec"]["selector"]) == ("None", NAME)
+
+
 def test_a_changed_configuration_or_password_replaces_the_pod(recorded: Recording) -> None:
     def annotations(recorded: Recording) -> Mapping[str, str]:
         found: Mapping[str, str] = stateful_set(recorded)["spec"]["template"]["metadata"]["annotations"]
@@ -317,8 +325,9 @@ def test_an_update_waits_for_the_rollout_unless_disabled(recorded: Recording) ->
         return {name: found["annotations"] for name, found in metadata.items() if "annotations" in found}
 
     unawaited = {"pulumi.com/skipAwait": "true"}
-    assert annotated(recorded) == {}
+    assert annotated(recorded) == {"valkey-headless": unawaited}
     assert annotated(recording(wait_for_rollout=False)) == {
+        "valkey-headless": unawaited,
         "valkey-service": unawaited,
         "valkey-statefulset": unawaited,
     }
@@ -328,6 +337,6 @@ def test_the_pod_waits_for_what_it_mounts_and_the_service_for_the_pod(recorded: 
     def waits_for(type_: str, name: str) -> set[str]:
         return {urn.rpartition("::")[2] for urn in recorded.one(type_, name).depends_on}
 
-    needed = {"valkey-config", "valkey-auth", "valkey-account"}
+    needed = {"valkey-config", "valkey-auth", "valkey-account", "valkey-headless"}
     assert waits_for("kubernetes:apps/v1:StatefulSet", "valkey-statefulset") == needed
     assert waits_for(f"{CORE}Service", "valkey-service") == {"valkey-statefulset"}

@@ -270,7 +270,11 @@ def test_pods_are_spread_and_disrupted_one_at_a_time(recorded: Recording) -> Non
         {**own, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"},
     ]
     budget = recorded.one("kubernetes:policy/v1:PodDisruptionBudget", "pgbouncer-disruption").inputs
-    assert budget["spec"] == {"maxUnavailable": 1, "selector": {"matchLabels": NAME}}
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": NAME},
+    }
     priority = recorded.one("kubernetes:scheduling.k8s.io/v1:PriorityClass", "pgbouncer-priority").inputs
     assert pod(recorded)["priorityClassName"] == priority["metadata"]["name"] == "lightwave-pooler"
     assert (priority["value"], priority["globalDefault"]) == (1_000_000, False)
