@@ -32,8 +32,8 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	uv sync --quiet --locked --inexact --python $(PYTHON)
 	@touch $@
 
-up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files
-	@$(OPS) up --stack $(STACK)
+up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grants, proof, env files; REMOVE=1 confirms removals
+	@$(OPS) up --stack $(STACK) $(if $(REMOVE),--remove)
 
 down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
 	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)

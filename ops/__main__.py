@@ -100,11 +100,12 @@ def policy_command(stack: str) -> int:
 
 @commands.command("up")
 @stack_option
-def up_command(stack: str) -> int:
+@click.option("--remove", is_flag=True, help="delete roles, empty schemas and grants that are no longer declared")
+def up_command(stack: str, remove: bool) -> int:
     """Bring a local stack up, from servers to env files."""
     from ops import up
 
-    return up.up(stack)
+    return up.up(stack, remove=remove)
 
 
 @commands.command("down")

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -20,23 +20,25 @@ from ops.dev import admin, recovery, servers, state
 from ops.dev import env as env_files
 from ops.dev.files import locked
 from ops.dev.model import LocalStack, Running, make
-from ops.errors import ExitCode
+from ops.errors import ExitCode, FailedError
 from ops.plan import recorder, sql
+from ops.plan.removals import is_grant
 from ops.verify import report as verify
 from ops.verify.model import Endpoint
 from settings import DATABASE, HOST, ROOT, Settings
 from settings.problems import OperatorError
 
 
-def up(stack: str) -> ExitCode:
+def up(stack: str, *, remove: bool = False) -> ExitCode:
     """Brings a local stack up: state, servers, schemas and roles, proof, env files. Every step can be run again.
 
-    FAILED where the proof found wrong cells. Raises OperatorError with the fix where a step refused, SettingsError
-    where the config is wrong.
+    `remove` lets the update delete roles, schemas without objects and grants that are no longer declared. Raises
+    OperatorError with the fix where a step refused, FailedError where the proof found wrong checks that no update
+    heals, SettingsError where the config is wrong.
     """
     # Held for the whole run, so that a second `make up` waits; single steps also take the lock of the state.
     with locked(state.folder(stack), "up"):
-        return _up(stack)
+        return _up(stack, remove=remove)
 
 
 def down(stack: str, *, wipe: bool = False) -> ExitCode:
@@ -66,7 +68,7 @@ def down(stack: str, *, wipe: bool = False) -> ExitCode:
     return ExitCode.OK
 
 
-def _up(name: str) -> ExitCode:
+def _up(name: str, *, remove: bool) -> ExitCode:
     folder = state.folder(name)
     say(*servers.end_orphans(folder))
     settings = state.prepare(name)
@@ -76,44 +78,94 @@ def _up(name: str) -> ExitCode:
     say(*running.actions, *running.notes)
 
     with closing(admin.connect(stack.state)) as connection:
-        by, changes = _build(stack, connection)
-    if changes:
-        # Its server sessions began with the settings that their roles had before.
-        servers.stop_pooler(folder)
-        with steps() as step:
-            servers.start(settings, report=step)
+        try:
+            built = _build(stack, connection, remove=remove)
+        except FailedError:
+            _restart_pooler(stack)  # roles may have changed before it failed
+            raise
+        if built.changes:
+            _restart_pooler(stack)
+        if not _verified(stack):
+            built = _heal(stack, connection, built)
 
-    direct = Endpoint(host=HOST, port=stack.state.database_port)
-    pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)
-    say("verifying the access matrix, direct and through PgBouncer")
-    status = verify.run(settings, direct=direct, pooled=pooled, passwords=stack.state.passwords)
-    if status:
-        return status
     written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
-    _report(name, running, by, changes or list(running.actions), written.files)
+    _report(name, running, built.by, built.changes or list(running.actions), written.files)
     return ExitCode.OK
 
 
-def _build(stack: LocalStack, connection: psycopg.Connection[Any]) -> tuple[str, list[str]]:
-    """Schemas, roles and grants: how they were built, and what changed."""
+class _Built(NamedTuple):
+    """How schemas, roles and grants were built, and what changed."""
+
+    by: str
+    changes: list[str]
+    pulumi: PulumiCli | None = None
+
+
+def _build(stack: LocalStack, connection: psycopg.Connection[Any], *, remove: bool) -> _Built:
     how = sql.built(connection)
     pulumi = _pulumi(stack.settings, how)
     recording = recorder.record_stack(stack.settings.stack)
     if pulumi is None:
         verifiers = {role: secret.get_secret_value() for role, secret in stack.state.scram_verifiers.items()}
         created = sql.apply(connection, recording, verifiers)
-        return "the plan's SQL", ["schemas, roles and grants created"] if created else []
+        return _Built("the plan's SQL", ["schemas, roles and grants created"] if created else [])
 
     pulumi.select()
+    if how is not None:
+        resources = pulumi.deployment().get("resources") or []
+        found = recovery.require_nothing_lost(connection, recording, resources, remove=remove)
+        say(*found.lines())
+        recovery.forget_grants(connection, pulumi, found)
     # Without a mark the database is a new one, and the state describes another.
     pending = pulumi.recover(stale=how is None)
     for name in recovery.drop_unrecorded(connection, recording, pending, pulumi.recorded()):
         say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)
-    changes = pulumi.up()
-    return "pulumi", [f"{count} resources: {what}" for what, count in _differences(changes).items()]
+    return _update(stack, connection, pulumi)
+
+
+def _update(stack: LocalStack, connection: psycopg.Connection[Any], pulumi: PulumiCli) -> _Built:
+    changes = [f"{count} resources: {what}" for what, count in _differences(pulumi.up()).items()]
+    changes += recovery.give_back(connection, stack.settings.products.values())
+    return _Built("pulumi", changes, pulumi)
+
+
+def _heal(stack: LocalStack, connection: psycopg.Connection[Any], built: _Built) -> _Built:
+    """Makes roles and grants again as they are declared, where somebody changed them by hand.
+
+    Raises FailedError where that does not help.
+    """
+    name = stack.settings.stack
+    if built.pulumi:
+        say("roles or grants differ from the product table: making them again")
+        built.pulumi.refresh()
+        # A refresh does not see what was granted or revoked beside a grant.
+        recovery.forget(built.pulumi, is_grant)
+        built = _update(stack, connection, built.pulumi)
+        _restart_pooler(stack)
+        if _verified(stack):
+            return built
+    raise FailedError(
+        "the database differs from the product table; the table above lists every wrong check",
+        f"undo what was changed by hand, then {make(name, 'up')};"
+        f" or start anew: {make(name, 'down WIPE=1')}, then {make(name, 'up')}",
+    )
+
+
+def _verified(stack: LocalStack) -> bool:
+    direct = Endpoint(host=HOST, port=stack.state.database_port)
+    pooled = Endpoint(host=HOST, port=stack.state.pgbouncer_port)
+    say("verifying the access matrix, direct and through PgBouncer")
+    return verify.run(stack.settings, direct=direct, pooled=pooled, passwords=stack.state.passwords) is ExitCode.OK
+
+
+def _restart_pooler(stack: LocalStack) -> None:
+    """Its server sessions began with the settings that their roles had before."""
+    servers.stop_pooler(stack.directory)
+    with steps() as step:
+        servers.start(stack.settings, report=step)
 
 
 def _pulumi(settings: Settings, how: str | None) -> PulumiCli | None:

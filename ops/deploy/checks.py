@@ -25,6 +25,9 @@ from ops import aws, process
 from ops.deploy import install, tunnel
 from ops.deploy.adoption import adoption
 from ops.deploy.pulumi_cli import PulumiCli
+from ops.plan import recorder
+from ops.plan.removals import production_problems
+from policies.tokens import POSTGRESQL
 from settings import HOST, RdsSettings, Settings
 from settings.problems import OperatorError, Problem
 
@@ -100,6 +103,8 @@ class Checks:
             self._skip("Pulumi state", "config")
         else:
             pulumi = self._state(local, install.providers(settings) if settings else ())
+            if pulumi and settings and not local and not self.problems:
+                self._add(removals(pulumi))
         self._add(code())
         return None if self.problems else pulumi
 
@@ -316,6 +321,17 @@ def state(pulumi: PulumiCli) -> str:
         return f"{url}, no interrupted update"
     problem = adoption(pulumi.stack, pending)
     raise OperatorError(problem.what, _up(pulumi.stack) if pulumi.local else problem.fix)
+
+
+@_check("removals")
+def removals(pulumi: PulumiCli) -> str:
+    """It deletes no role, schema or grant that is still protected, and renames no schema under its grants."""
+    recorded = [r for r in pulumi.deployment().get("resources") or [] if r["type"].startswith(POSTGRESQL)]
+    if not recorded:
+        return "the state has no roles, schemas or grants yet"
+    if problems := production_problems(recorded, recorder.record_stack(pulumi.stack)):
+        raise OperatorError(problems)
+    return "none that is protected"
 
 
 def code() -> Check:

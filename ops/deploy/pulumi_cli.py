@@ -139,17 +139,21 @@ class PulumiCli:
             self.query("cancel", "--yes", self.stack)
         pending = self.pending()
         if pending or (stale and self.recorded()):
-            say("refreshing the Pulumi state from the database")
-            # The program runs too: the server's port may have changed since.
-            flags = ("--skip-preview", "--run-program", "--clear-pending-creates", "--suppress-progress")
-            outcome = self.run("refresh", "--yes", *flags)
-            if outcome.status:
-                raise outcome.failure("fix the cause, then run make up again")
+            self.refresh()
         return pending
+
+    def refresh(self) -> None:
+        """Reads the state anew from what is there. Raises FailedError."""
+        say("refreshing the Pulumi state from the database")
+        # The program runs too: the server's port may have changed since.
+        flags = ("--skip-preview", "--run-program", "--clear-pending-creates", "--suppress-progress")
+        outcome = self.run("refresh", "--yes", *flags)
+        if outcome.status:
+            raise outcome.failure("fix the cause, then run make up again")
 
     def pending(self) -> list[Pending]:
         """What a killed update began and did not record."""
-        operations = self._deployment().get("pending_operations") or []
+        operations = self.deployment().get("pending_operations") or []
         return [
             Pending(
                 operation["type"],
@@ -166,12 +170,20 @@ class PulumiCli:
 
     def recorded(self) -> set[str]:
         """URNs of everything in the stack's state."""
-        return {resource["urn"] for resource in self._deployment().get("resources") or []}
+        return {resource["urn"] for resource in self.deployment().get("resources") or []}
 
-    def _deployment(self) -> dict[str, Any]:
+    def deployment(self) -> dict[str, Any]:
+        """The stack's state, as `pulumi stack export` has it; its secrets stay encrypted."""
         exported = json.loads(self.query("stack", "export", "--stack", self.stack))
         deployment: dict[str, Any] = exported.get("deployment") or {}
         return deployment
+
+    def replace(self, deployment: Mapping[str, Any]) -> None:
+        """Writes the stack's state. Raises ProcessError where Pulumi refuses it."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"version": 3, "deployment": deployment}, file)
+            file.flush()
+            self.query("stack", "import", "--stack", self.stack, "--file", file.name)
 
     def query(self, *arguments: str, timeout: float = _QUERY_SECONDS, fix: str = "") -> str:
         """What a short command prints. Raises ProcessError."""

@@ -1,20 +1,27 @@
-"""The way back from a killed update of a local stack."""
+"""What `make up` checks and repairs around an update of a local stack: removals, and what older runs left half done."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from ops.deploy.pulumi_cli import Pending
+from ops.console import say
+from ops.deploy.pulumi_cli import Pending, PulumiCli
 from ops.dev.model import make
 from ops.plan.recorder import Recording
+from ops.plan.removals import Removals, Resource, is_grant, schema_of, without
 from policies.tokens import ROLE, SCHEMA
+from settings import ADMIN, Product
 from settings.problems import OperatorError
 
 
 class RecoveryError(OperatorError):
     """A killed update left something that must not be dropped."""
+
+
+class RemovalError(OperatorError):
+    """The update would take away something that nobody confirmed, or that holds objects."""
 
 
 def drop_unrecorded(
@@ -51,3 +58,93 @@ def drop_unrecorded(
                 ) from error
             dropped.append(f"{kind.lower()} {name}")
     return dropped
+
+
+_OBJECTS = b"""
+  SELECT nspname, 'TABLE' AS kind, format('%I.%I', nspname, relname) AS name, relname AS short,
+         relowner::regrole::text AS owner, 'pg_class'::regclass AS catalog, c.oid, relkind::text AS relkind
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+  UNION ALL
+  SELECT nspname, 'ROUTINE', p.oid::regprocedure::text, proname, proowner::regrole::text, 'pg_proc'::regclass, p.oid, ''
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+  UNION ALL
+  SELECT nspname, 'TYPE', format('%I.%I', nspname, typname), typname, typowner::regrole::text, 'pg_type'::regclass,
+         t.oid, ''
+    FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace LEFT JOIN pg_class c ON c.oid = typrelid
+   WHERE typtype IN ('e', 'd', 'r') OR c.relkind = 'c'
+"""
+_HELD = (
+    b"SELECT nspname, kind, name, short, owner FROM ("
+    + _OBJECTS
+    + b""") AS o WHERE nspname !~ '^pg_' AND NOT EXISTS (
+  SELECT FROM pg_depend d WHERE d.classid = o.catalog AND d.objid = o.oid
+     -- An extension's, and the sequence of a column: they go with it.
+     AND (d.deptype = 'e' OR o.relkind = 'S' AND d.deptype IN ('a', 'i')))
+   ORDER BY nspname, kind = 'TABLE' DESC, short"""
+)
+"""Objects of every schema, each as `ALTER <kind> <name>` takes it: tables and views, routines, types."""
+
+
+def require_nothing_lost(
+    connection: psycopg.Connection[Any], recording: Recording, resources: Iterable[Resource], *, remove: bool
+) -> Removals:
+    """Raises RemovalError where the update would take away what holds objects, or anything without `remove`."""
+    found = Removals.of(resources, recording)
+    objects: dict[str, list[str]] = {}
+    for schema, _, _, short, _ in connection.execute(_HELD):
+        objects.setdefault(schema, []).append(short)
+    allowed = "" if remove else make(recording.stack, "up REMOVE=1")
+    if problems := list(found.problems(objects, allowed=allowed, stack=recording.stack)):
+        raise RemovalError(problems)
+    return found
+
+
+def forget_grants(connection: psycopg.Connection[Any], pulumi: PulumiCli, found: Removals) -> None:
+    """Takes out of the state what no provider can delete: grants on a schema that is renamed now, or is gone.
+
+    PostgreSQL keeps a grant with its schema whatever the name is, and drops it with the schema. The provider looks for
+    the old name, and every further update would fail.
+    """
+    schemas = {name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")}
+    renamed = {rename.old for rename in found.renamed}
+
+    def dead(resource: Resource) -> bool:
+        schema = schema_of(resource)
+        return is_grant(resource) and bool(schema) and (schema in renamed or schema not in schemas)
+
+    for name in forget(pulumi, dead):
+        say(f"{name}: its schema has another name now; it is granted anew")
+
+
+def forget(pulumi: PulumiCli, which: Callable[[Resource], bool]) -> list[str]:
+    """Takes resources out of the state, and nothing out of the database. Gives their names."""
+    deployment, gone = without(pulumi.deployment(), which)
+    if gone:
+        pulumi.replace(deployment)
+    return gone
+
+
+def give_back(connection: psycopg.Connection[Any], products: Iterable[Product]) -> list[str]:
+    """Gives each product the objects in its schema that the admin owns: where it was removed and put back.
+
+    Dropping a login role hands its objects to the admin. Gives one line per product.
+    """
+    owners = {product.schema_name: product.login_role for product in products}
+    given: dict[str, list[tuple[str, str]]] = {}
+    for schema, kind, name, _, owner in connection.execute(_HELD):
+        if schema in owners and owner == ADMIN:
+            given.setdefault(schema, []).append((kind, name))
+    for schema, objects in given.items():
+        _give(connection, owners[schema], objects)
+    return [f"{owners[schema]} owns {len(objects)} objects in {schema} again" for schema, objects in given.items()]
+
+
+def _give(connection: psycopg.Connection[Any], role: str, objects: Sequence[tuple[str, str]]) -> None:
+    login = sql.Identifier(role)
+    with connection.transaction():
+        # Who gives something away must be a member of the new owner: the admin is no superuser.
+        connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(login))
+        for kind, name in objects:
+            # Quoted by the query.
+            connection.execute(f"ALTER {kind} {name} OWNER TO ".encode() + login.as_bytes(None))
+        connection.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(login))

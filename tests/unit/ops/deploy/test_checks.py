@@ -311,6 +311,7 @@ def test_every_check_is_shown(bench: Bench, capfd: pytest.CaptureFixture[str], d
         ["database", f"127.0.0.1:{database}"],
         ["Pulumi CLI", str(bench.bin / "pulumi")],
         ["Pulumi state", "s3://lightwave-state, no interrupted update"],
+        ["removals", "the state has no roles, schemas or grants yet"],
         ["code", f"commit {commit}, clean"],
     ]
 
