@@ -58,6 +58,13 @@ Extension = Literal[
 ]
 
 
+class EgressSettings(Section):
+    """A way from one product's service to the internet."""
+
+    port: values.Port
+    """The TCP port, on every public IPv4 address; private networks stay closed."""
+
+
 def _idle_in_transaction(product: dict[str, Any]) -> int:
     return IDLE_IN_TRANSACTION_MS.get(product.get("framework") or "", DEFAULT_IDLE_IN_TRANSACTION_MS)
 
@@ -91,6 +98,9 @@ class Product(Section):
     """The service's key in the `.env.services.json` contract; goes with `framework`."""
     namespace: values.DnsLabel | None = None
     """The Kubernetes namespace that its service runs in, if it has one."""
+    egress: tuple[EgressSettings, ...] = ()
+    """Ports on the internet that its service's pods may connect to, with `framework` and `namespace`; none without
+    it."""
 
     @property
     def search_path(self) -> tuple[str, ...]:

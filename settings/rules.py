@@ -102,6 +102,18 @@ def _services(products: Products) -> Mistakes:
                 yield Mistake(("products", name, key), f"is {shown(user)}'s", "one of its own")
 
 
+@_rule
+def _egress(products: Products) -> Mistakes:
+    for name, product in products.items():
+        if product.egress and not (product.framework and product.namespace):
+            expected = "nothing, or framework and namespace as well"
+            yield Mistake(("products", name, "egress"), "has no pods to apply to", expected, "remove")
+        ports = [way.port for way in product.egress]
+        for index, port in enumerate(ports):
+            if port in ports[:index]:
+                yield Mistake(("products", name, "egress", index), f"{port} is there twice", "each port once", "remove")
+
+
 # --- the database -----------------------------------------------------------------------------------------------------
 
 
