@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
 from settings import values
-from settings.names import BUCKET, DEFAULT_IDLE_IN_TRANSACTION_MS, IDLE_IN_TRANSACTION_MS, PRODUCT_EXTENSIONS_SCHEMA
+from settings.names import (
+    BUCKET,
+    DEFAULT_IDLE_IN_TRANSACTION_MS,
+    EGRESS_PORTS,
+    IDLE_IN_TRANSACTION_MS,
+    PRODUCT_EXTENSIONS_SCHEMA,
+)
 
 
 class Section(BaseModel):
@@ -34,8 +40,19 @@ class PoolSettings(Section):
     """Additional connections when clients wait (PgBouncer's reserve_pool)."""
 
 
+class EgressSettings(Section):
+    """A way from one product's service to the internet."""
+
+    port: values.Port
+    """The TCP port, on every public IPv4 address; private networks stay closed."""
+
+
 def _idle_in_transaction(product: dict[str, Any]) -> int:
     return IDLE_IN_TRANSACTION_MS.get(product.get("framework") or "", DEFAULT_IDLE_IN_TRANSACTION_MS)
+
+
+def _egress(product: dict[str, Any]) -> tuple[EgressSettings, ...]:
+    return tuple(EgressSettings(port=port) for port in EGRESS_PORTS.get(product.get("framework") or "", ()))
 
 
 class Product(Section):
@@ -67,6 +84,9 @@ class Product(Section):
     """The service's key in the `.env.services.json` contract; goes with `framework`."""
     namespace: values.DnsLabel | None = None
     """The Kubernetes namespace that its service runs in, if it has one."""
+    egress: Annotated[tuple[EgressSettings, ...], Field(default_factory=_egress)]
+    """Ports on the internet that its service's pods may connect to: 443 for Payload, 443 and 587 for Django, unless the
+    entry says otherwise. Goes with `framework` and `namespace`."""
 
     @property
     def search_path(self) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ take 4.5 minutes. Django's `atomic` blocks call other services: their clients gi
 DEFAULT_IDLE_IN_TRANSACTION_MS = 60_000
 """The same for a product without a framework."""
 
+EGRESS_PORTS = {"payload": (443,), "django": (443, 587)}
+"""By framework, the TCP ports on the internet that its service needs: R2 for Payload, other services and mail for Django."""
+
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
 VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)

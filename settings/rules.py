@@ -99,6 +99,19 @@ def _services(products: Products) -> Mistakes:
 
 
 @_rule
+def _egress(products: Products) -> Mistakes:
+    for name, product in products.items():
+        given = "egress" in product.model_fields_set and product.egress
+        if given and not (product.framework and product.namespace):
+            expected = "nothing, or framework and namespace as well"
+            yield Mistake(("products", name, "egress"), "has no pods to apply to", expected, "remove")
+        ports = [way.port for way in product.egress]
+        for index, port in enumerate(ports):
+            if port in ports[:index]:
+                yield Mistake(("products", name, "egress", index), f"{port} is there twice", "each port once", "remove")
+
+
+@_rule
 def _needed_sections(server: str, declared: Declared) -> Mistakes:
     needed = {
         "aws": "accountId and region of the RDS instance",

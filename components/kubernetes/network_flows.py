@@ -6,7 +6,7 @@ destination's, where these namespaces are the platform's own.
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -27,11 +27,15 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 PAYLOAD = {NAME_LABEL: "payload"}
 API = {NAME_LABEL: "api"}
+WORKER = {NAME_LABEL: "worker"}
 PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
+
+SERVICE_PODS: Mapping[str, Sequence[Mapping[str, str]]] = {"payload": (PAYLOAD,), "django": (API, WORKER)}
+"""Labels of the pods that a product's `egress` applies to, by framework."""
 
 SHARED_NAMESPACE = "shared"
 PAYLOAD_PORT = 3000
@@ -89,7 +93,7 @@ class Flow:
 
 def platform_flows(
     *,
-    products: Iterable[Product],
+    products: Collection[Product],
     edge_namespace: str | None,
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
@@ -140,8 +144,6 @@ def platform_flows(
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
             *(Flow(name="edge-to-payload", source=pods, destination=cms, port=PAYLOAD_PORT) for pods in edge),
-            # For R2, mail and what else the site calls. R2 has no addresses of its own that a policy could name.
-            Flow(name="payload-to-internet", source=cms, destination=internet, port=443),
         ]
         flows += [
             Flow(name=f"{caller}-to-payload", source=Pods(namespace=caller), destination=cms, port=PAYLOAD_PORT)
@@ -153,6 +155,16 @@ def platform_flows(
             *(Flow(name="edge-to-api", source=pods, destination=api, port=API_PORT) for pods in edge),
             Flow(name=f"{namespace}-to-redis", source=Pods(namespace=namespace), destination=redis, port=REDIS_PORT),
         ]
+    # R2, mail and AI services have no fixed addresses that a policy could name. By default Django and its workers have
+    # 443 and 587: subscriptions, AI conversations and mail. Payload has 443, for R2; its env has no mail server.
+    flows += [
+        Flow(name=f"{labels[NAME_LABEL]}-to-internet-{way.port}", source=source, destination=internet, port=way.port)
+        for product in products
+        if product.namespace is not None
+        for labels in SERVICE_PODS.get(product.framework or "", ())
+        for source in [Pods(namespace=product.namespace, labels=labels)]
+        for way in product.egress
+    ]
     return tuple(flows)
 
 

@@ -31,7 +31,7 @@ SHARED_ROLE = {"kind": "Role", "name": "deployer"}
 NAMED = {"matchLabels": {"kubernetes.io/metadata.name": "django-api"}}
 POLICY = "k8s-narrow-network-policy"
 POOLER_EGRESS = ("NetworkPolicy", "shared-egress-pgbouncer-to-database")
-PAYLOAD_EGRESS = ("NetworkPolicy", "egress-payload-to-internet")
+PAYLOAD_EGRESS = ("NetworkPolicy", "egress-payload-to-internet-443")
 BUCKET_SCOPE = "com.cloudflare.edge.r2.bucket."
 
 

@@ -64,6 +64,11 @@ REFUSED: list[tuple[str, str, Any, str]] = [
      "overlaps the maintenance window; expected: outside sat:23:00-sun:02:01"),
     ("prod", "aws.privateSubnetIds", ["subnet-0a1b2c3d"], "is one subnet; expected: two or more"),
     ("prod", "aws.privateSubnetIds", ["subnet-0a1b2c3d"] * 2, "is one subnet; expected: two or more"),
+    # egress
+    ("prod", "products.createos.egress", [{"port": 443}],
+     "has no pods to apply to; expected: nothing, or framework and namespace as well"),
+    ("prod", "products.payload.egress > products.payload.egress[1]", [{"port": 443}] * 2,
+     "443 is there twice; expected: each port once"),
     # media
     ("prod", "media.domain", "cdn.example.com", "is not in the zone; expected: a name in media.zone"),
     ("prod", "media.domain", "cdnlightwave-media.site", "is not in the zone; expected: a name in media.zone"),

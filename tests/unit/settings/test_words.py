@@ -9,7 +9,7 @@ from tests.unit.settings.changes import SECRET, check_refused, problems
 _NAME = "a lower-case SQL name: a letter, then letters, digits or _, at most 48"
 _LABEL = "a DNS label: lower-case letters, digits and inner hyphens, at most 63"
 _PRODUCT_KEYS = (
-    "connectionLimit, extensions, framework, idleInTransactionTimeoutMs, namespace, pool, readers, "
+    "connectionLimit, egress, extensions, framework, idleInTransactionTimeoutMs, namespace, pool, readers, "
     "schema, service, statementTimeoutMs"
 )
 _IMAGE = f"edoburu/pgbouncer:{{}}@sha256:{'c' * 64}"

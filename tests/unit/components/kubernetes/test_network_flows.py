@@ -43,7 +43,7 @@ ENDPOINTS = {
     "other-vpc": Endpoint(address="172.16.0.9"),
     "peered-network": Endpoint(address="192.168.7.7"),
 }
-PORTS = (22, 53, 80, 443, 3000, 5432, 6379, 6432, 8000, 9121, 9127, 9464)
+PORTS = (22, 53, 80, 443, 587, 3000, 5432, 6379, 6432, 8000, 9121, 9127, 9464)
 OURS = ("django-api", "payload-cms", "shared")
 DJANGO = ("api", "worker", "django-migration")
 CMS = ("payload", "payload-migration", "payload-stray")
@@ -64,6 +64,7 @@ ALLOWED = {
     ("edge", "payload", "TCP", 3000),
     ("edge", "api", "TCP", 8000),
     ("payload", "r2", "TCP", 443),
+    *((source, "r2", "TCP", port) for source in ("api", "worker") for port in (443, 587)),
     ("prometheus", "pgbouncer", "TCP", 9127),
     ("prometheus", "redis", "TCP", 9121),
     *(("prometheus", target, "TCP", 9464) for target in (*DJANGO, *CMS)),
@@ -144,7 +145,7 @@ def test_the_internet_excludes_the_vpc_even_where_it_is_not_private(prod: settin
     payload = ENDPOINTS["payload"]
     assert not cluster.allows(payload, Endpoint(address="198.51.100.7"), 443)
     assert cluster.allows(payload, Endpoint(address="198.51.101.7"), 443)
-    (spec,) = [p["spec"] for p in cluster.policies if p["metadata"]["name"] == "egress-payload-to-internet"]
+    (spec,) = [p["spec"] for p in cluster.policies if p["metadata"]["name"] == "egress-payload-to-internet-443"]
     assert spec["egress"][0]["to"] == [
         {
             "ipBlock": {
@@ -183,7 +184,7 @@ def test_a_product_without_a_namespace_has_no_flow(prod: settings.Settings) -> N
 
 def test_without_an_edge_only_the_cluster_reaches_the_services(prod: settings.Settings) -> None:
     with_edge = flows_of(prod)
-    without = platform_flows(products=prod.products.values(), edge_namespace=None, database_cidrs=[VPC])
+    without = platform_flows(products=prod.products.values(), edge_namespace=None, database_cidrs=(VPC,))
     missing = [flow for flow in with_edge if flow not in without]
     assert [flow.name for flow in missing] == ["edge-to-payload", "edge-to-api"]
     assert not [flow for flow in without if flow not in with_edge]
