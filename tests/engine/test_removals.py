@@ -4,7 +4,6 @@ import re
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from tests.engine.conftest import Ended, Project
 
@@ -141,33 +140,6 @@ def test_what_was_changed_by_hand_is_healed(project: Project) -> None:
     cause, fix = failed.output.splitlines()[-2:]
     assert cause.startswith("the database differs from the product table")
     assert "undo what was changed by hand, then make up" in fix
-
-
-def test_the_pooler_forgets_old_search_paths_when_an_update_fails(project: Project) -> None:
-    _built(project)
-    products = project.products()
-    with project.connect() as admin:
-        admin.execute("CREATE ROLE audioos_reader")
-        admin.execute(sql.SQL("CREATE TABLE held (); ALTER TABLE held OWNER TO lightwave_admin"))
-        admin.execute("GRANT SELECT ON held TO audioos_reader")
-    pid = _pooler(project)
-    project.configure(products={**products, "audioos": {}})
-    failed = project.make_up()
-    assert failed.status == 2, failed.output  # before the update: the role is in use
-    assert _pooler(project) == pid
-    with project.connect() as admin:
-        admin.execute("DROP TABLE held")
-        admin.execute("DROP ROLE audioos_reader")
-
-
-def _pooler(project: Project) -> str:
-    status = project.python(
-        "from ops.dev.home import Home; from ops.dev import state;"
-        "print([p.pid for p in __import__('psutil').process_iter(['name', 'cmdline'])"
-        " if p.info['name'] == 'pgbouncer' and str(Home(state.folder('dev')).path) in ' '.join(p.info['cmdline'])])"
-    )
-    assert status.status == 0, status.output
-    return status.output
 
 
 def test_plain_destroy_with_tables_names_the_schema(project: Project) -> None:

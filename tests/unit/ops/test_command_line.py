@@ -74,7 +74,7 @@ def test_an_unknown_git_ref_is_refused_with_the_fix(capsys: pytest.CaptureFixtur
 def test_an_error_is_printed_once_with_its_fix(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OperatorError, status: int
 ) -> None:
-    def fail(_: str) -> ExitCode:
+    def fail(_: str, **__: bool) -> ExitCode:
         raise error
 
     monkeypatch.setattr(up, "up", fail)
@@ -84,7 +84,7 @@ def test_an_error_is_printed_once_with_its_fix(
 
 
 def test_several_problems_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(_: str) -> ExitCode:
+    def fail(_: str, **__: bool) -> ExitCode:
         raise OperatorError([Problem(what="one", fix="first"), Problem(what="two")])
 
     monkeypatch.setattr(up, "up", fail)
@@ -93,7 +93,7 @@ def test_several_problems_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_a_config_s_errors_have_a_title(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(_: str) -> ExitCode:
+    def fail(_: str, **__: bool) -> ExitCode:
         raise SettingsError([Problem(key="lightwave:protect", what="is wrong", fix="set it")], stack="prod")
 
     monkeypatch.setattr(up, "up", fail)
@@ -104,7 +104,7 @@ def test_a_config_s_errors_have_a_title(monkeypatch: pytest.MonkeyPatch, capsys:
 
 
 def test_what_is_not_foreseen_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: str) -> ExitCode:
+    def fail(_: str, **__: bool) -> ExitCode:
         raise ZeroDivisionError
 
     monkeypatch.setattr(up, "up", fail)
@@ -117,7 +117,7 @@ def test_an_interrupt_prints_one_line(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time\n"
         "from ops import up\n"
-        f"up.up = lambda stack: (pathlib.Path({str(started)!r}).touch(), time.sleep(60))\n"
+        f"up.up = lambda stack, remove: (pathlib.Path({str(started)!r}).touch(), time.sleep(60))\n"
         "from ops.__main__ import main\n"
         "sys.exit(main(['up']))"
     )

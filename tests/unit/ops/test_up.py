@@ -1,5 +1,6 @@
 """What `make up` and `make down` refuse before anything is touched."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 
 from ops import up
 from ops.deploy import file_backend
-from ops.dev import servers, state
+from ops.dev import admin, servers, state
+from ops.dev.model import Running
+from ops.errors import FailedError
 from settings.problems import OperatorError
 
 
@@ -74,3 +77,32 @@ def test_the_folder_of_an_earlier_version_is_refused_with_the_fix(folder_of: Cal
         up.up("dev")
     assert old.read_text() == "{}"
     assert not (folder_of("dev") / state.FILE).exists()
+
+
+@pytest.mark.parametrize(("error", "restarted"), [(FailedError, True), (OperatorError, False)])
+def test_the_pooler_is_restarted_where_an_update_failed_and_not_where_it_was_refused(
+    folder_of: Callable[[str], Path],
+    stopped: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[OperatorError],
+    restarted: bool,
+) -> None:
+    """Its server sessions keep the search path that their role had, and a failed update may have changed that."""
+    started: list[Path] = []
+
+    def start(*_: object, **__: object) -> Running:
+        started.append(folder_of("dev"))
+        return Running(kind="native", database_port=5432, pgbouncer_port=6432, actions=())
+
+    def build(*_: object, **__: object) -> None:
+        raise error("no")
+
+    monkeypatch.setattr(servers, "end_orphans", lambda _: ())
+    monkeypatch.setattr(servers, "start", start)
+    monkeypatch.setattr(servers, "stop_pooler", stopped.append)
+    monkeypatch.setattr(admin, "connect", lambda _: io.StringIO())
+    monkeypatch.setattr(up, "_build", build)
+    with pytest.raises(error):
+        up.up("dev")
+    assert stopped == [folder_of("dev")] * restarted
+    assert len(started) == 1 + restarted
