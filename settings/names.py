@@ -28,7 +28,7 @@ DEFAULT_IDLE_IN_TRANSACTION_MS = 60_000
 """The same for a product without a framework."""
 
 EGRESS_PORTS = {"payload": (443,), "django": (443, 587)}
-"""By framework, the TCP ports on the internet that its service needs: R2 for Payload, other services and mail for Django."""
+"""By framework, the TCP ports on the internet that its service needs: R2 for Payload, AI and mail for Django."""
 
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""

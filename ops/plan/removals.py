@@ -69,19 +69,19 @@ class Removals:
             ],
         )
 
-    def problems(self, objects: Mapping[str, Sequence[str]], *, allowed: str, stack: str) -> Iterator[Problem]:
+    def problems(self, objects: Mapping[str, Sequence[str]], *, confirm: str, stack: str) -> Iterator[Problem]:
         """Why the update must not start.
 
-        `objects` names what each schema holds, `allowed` is the command that allows removals ("" where it was given).
+        `objects` names what each schema holds, `confirm` is the command that confirms removals ("" where it was given).
         """
         why = _cause(stack)
         found = list(self._unsafe(objects, why))
         yield from found
-        if self.removed and allowed and not found:
+        if self.removed and confirm and not found:
             lines = "".join(f"\n  {line}" for line in self.lines())
             yield Problem(
                 what=f"the update would delete {len(self.removed)} roles, schemas and grants{why}:{lines}",
-                fix=f"put what is missing back into the product table; or confirm with: {allowed}",
+                fix=f"put what is missing back into the product table; or confirm with: {confirm}",
             )
 
     def _unsafe(self, objects: Mapping[str, Sequence[str]], why: str) -> Iterator[Problem]:
@@ -125,8 +125,8 @@ def production_problems(recorded: Iterable[Resource], recording: Recording) -> l
     kept = Removals(removed=[r for r in found.removed if r.get("protect")], renamed=found.renamed, taken=found.taken)
     held = {schema_of(r): ["what the database has in it"] for r in kept.removed if r["type"] == SCHEMA}
     held |= {rename.old: ["what the database has in it"] for rename in kept.renamed}
-    allowed = f"pulumi state unprotect, as in {REMOVE}"
-    return list(kept.problems(held, allowed=allowed, stack=recording.stack))
+    confirm = f"pulumi state unprotect, as in {REMOVE}"
+    return list(kept.problems(held, confirm=confirm, stack=recording.stack))
 
 
 def without(deployment: Mapping[str, Any], forget: Callable[[Resource], bool]) -> tuple[dict[str, Any], list[str]]:

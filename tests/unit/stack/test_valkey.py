@@ -66,4 +66,4 @@ def test_a_stack_without_valkey_declares_nothing_of_it(prod: Recording) -> None:
     assert not [r.urn for r in without.resources if "alkey" in r.urn]
     assert "valkey" not in without.outputs
     assert "REDIS_URL" not in without.one(f"{CORE}Secret", "django-env").inputs["stringData"].value
-    assert len(prod.resources) == len(without.resources) + 8
+    assert len(prod.resources) == len(without.resources) + 9

@@ -45,8 +45,8 @@ def changed() -> Callable[[Mapping[str, Any]], Recording]:
     return lambda products: record_stack("dev", overrides={PRODUCTS: products})
 
 
-def texts(found: Removals, objects: Mapping[str, list[str]], allowed: str = "make up REMOVE=1") -> list[str]:
-    return [str(problem) for problem in found.problems(objects, allowed=allowed, stack="dev")]
+def texts(found: Removals, objects: Mapping[str, list[str]], confirm: str = "make up REMOVE=1") -> list[str]:
+    return [str(problem) for problem in found.problems(objects, confirm=confirm, stack="dev")]
 
 
 def test_the_same_table_removes_nothing(dev: Recording) -> None:
@@ -66,8 +66,8 @@ def test_a_removed_product_with_objects_cannot_be_confirmed(
         f"access-payload-{part}"
         for part in ["login", "reader", "schema", "own", "reader-usage", "reader-tables", "reader-default", "functions"]
     }
-    for allowed in ("make up REMOVE=1", ""):
-        (problem,) = texts(found, {"payload": ["a", "b", "c", "d", "e", "f"]}, allowed)
+    for confirm in ("make up REMOVE=1", ""):
+        (problem,) = texts(found, {"payload": ["a", "b", "c", "d", "e", "f"]}, confirm)
         assert "schema payload is no longer declared and holds 6 objects (a, b, c, d, e, …)" in problem
         assert "put its product back" in problem
         assert "docs/runbooks/remove-a-product.md" in problem
