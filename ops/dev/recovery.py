@@ -93,8 +93,8 @@ def require_nothing_lost(
     objects: dict[str, list[str]] = {}
     for schema, _, _, short, _ in connection.execute(_HELD):
         objects.setdefault(schema, []).append(short)
-    allowed = "" if remove else make(recording.stack, "up REMOVE=1")
-    if problems := list(found.problems(objects, allowed=allowed, stack=recording.stack)):
+    confirm = "" if remove else make(recording.stack, "up REMOVE=1")
+    if problems := list(found.problems(objects, confirm=confirm, stack=recording.stack)):
         raise RemovalError(problems)
     return found
 
