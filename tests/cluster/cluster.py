@@ -42,15 +42,19 @@ def running_cluster(count: int = 2) -> Iterator[Cluster]:
             for number in range(1, count + 1)
         ]
         plane = make_control_plane(nodes[0], nodes)
-        plane.start()
+        plane.start_api_server()
         for node in nodes:
             node.start_containerd(made.archive)
         kubectl = _kubectl(place, plane.server, plane.authority.pair.certificate, plane.tokens[ADMIN])
         _wait_for_api_server(kubectl, nodes[0].folder)
+        plane.start_controllers()
         for node in nodes:
             node.start_agents(plane.server, plane.authority.pair.certificate, plane.node_tokens(node))
         kubectl.do("apply", "--server-side", "--filename=-", document=_dns(made[DNS]))
-        wait_for_nodes(kubectl, count)
+        _wait_for_nodes(kubectl, count)
+        for node in nodes:
+            node.start_policy_agent()
+        kubectl.do("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=90s")
         kubectl.do("rollout", "status", "deployment/coredns", "--namespace=kube-system", "--timeout=90s")
         yield Cluster(kubectl=kubectl, outside=GATEWAY, site=place, nodes=tuple(nodes))
 
@@ -72,13 +76,13 @@ def _wait_for_api_server(kubectl: Kubectl, folder: Path) -> None:
     raise TimeoutError(f"the API server is not ready\n{log}")
 
 
-def wait_for_nodes(kubectl: Kubectl, count: int) -> None:
-    """Until so many nodes are there and ready."""
+def _wait_for_nodes(kubectl: Kubectl, count: int) -> None:
+    """Until so many are registered."""
     deadline = time.monotonic() + _READY_SECONDS
     while len(kubectl.get("nodes")["items"]) < count:
-        assert time.monotonic() < deadline, "a node did not register"
+        if time.monotonic() > deadline:
+            raise TimeoutError("a node did not register")
         time.sleep(0.2)
-    kubectl.do("wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={_READY_SECONDS}s", seconds=150)
 
 
 def _dns(image: str) -> str:

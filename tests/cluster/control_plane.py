@@ -38,8 +38,8 @@ class ControlPlane:
         """By program, what a node's own log in with."""
         return {program: self.tokens[f"{program}/{node.name}"] for program in (KUBELET, PROXY, POLICY_AGENT)}
 
-    def start(self) -> None:
-        """Starts all of it; who needs the API server waits for it."""
+    def start_api_server(self) -> None:
+        """Starts it with etcd; it takes seconds until it answers."""
         etcd = {
             "data-dir": FILES / "etcd",
             "listen-client-urls": _ETCD,
@@ -65,13 +65,17 @@ class ControlPlane:
             kubelet_preferred_address_types="InternalIP",
             service_cluster_ip_range=SERVICE_RANGE,
             service_account_issuer=f"https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
-            service_account_key_file=keys / "service-accounts.key",
+            service_account_key_file=keys / "service-accounts.pub",
             service_account_signing_key_file=keys / "service-accounts.key",
             token_auth_file=FILES / "tokens.csv",
             anonymous_auth="false",
             authorization_mode="Node,RBAC",
             enable_admission_plugins="NodeRestriction",
         )
+
+    def start_controllers(self) -> None:
+        """Starts what ends at once where no API server answers."""
+        keys = FILES / "pki"
         for program in (CONTROLLER_MANAGER, SCHEDULER):
             config = FILES / f"{program}.kubeconfig"
             pki.write_json(
@@ -111,7 +115,7 @@ def make_control_plane(node: Node, nodes: list[Node]) -> ControlPlane:
         names=",".join([*(f"DNS:{name}" for name in names), *(f"IP:{address}" for address in addresses)]),
     )
     authority.issue("kubelet-client", subject="/O=system:masters/CN=kube-apiserver-kubelet-client")
-    pki.signing_key(authority.folder / "service-accounts.key")
+    pki.key_pair(authority.folder, "service-accounts")
     users = {
         ADMIN: ("admin", "system:masters"),
         CONTROLLER_MANAGER: ("system:kube-controller-manager", ""),

@@ -22,6 +22,7 @@ umount -l /old
 # Volumes that the kubelet mounts must show in containers.
 mount --make-rshared /
 mkdir -p /run/netns /run/lock
+echo '127.0.0.1 localhost' > /etc/hosts
 ip link set lo up
 for switch in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables net/ipv4/conf/all/route_localnet; do
   echo 1 > "/proc/sys/$switch"

@@ -74,7 +74,7 @@ class Node:
             self.inside.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=images, seconds=300)
 
     def start_agents(self, server: str, authority: Path, tokens: dict[str, str]) -> None:
-        """Starts kubelet, kube-proxy and the policy agent; `tokens` are the node's own, by program."""
+        """Starts kubelet and kube-proxy; `tokens` are the node's own, by program, the policy agent's too."""
         (self.folder / "ca.crt").write_bytes(authority.read_bytes())
         for program, token in tokens.items():
             pki.write_json(self.folder / f"{program}.kubeconfig", pki.kubeconfig(server, FILES / "ca.crt", token))
@@ -92,6 +92,9 @@ class Node:
             f"--node-labels=topology.kubernetes.io/zone=zone-{self.number}",
         )
         self.start(PROXY, COMMANDS / PROXY, f"--config={FILES}/kube-proxy.json")
+
+    def start_policy_agent(self) -> None:
+        """Starts what ends at once where the API server knows no such node."""
         self.start(
             POLICY_AGENT,
             COMMANDS / POLICY_AGENT,

@@ -45,10 +45,11 @@ def authority(folder: Path, name: str) -> Authority:
     return Authority(folder=folder, pair=pair)
 
 
-def signing_key(path: Path) -> Path:
-    """A private key of its own, such as the service accounts'."""
-    _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", path)
-    return path
+def key_pair(folder: Path, name: str) -> None:
+    """A private key and its public one, without a certificate: `<name>.key` and `<name>.pub`."""
+    key = folder / f"{name}.key"
+    _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", key)
+    _openssl("pkey", "-in", key, "-pubout", "-out", folder / f"{name}.pub")
 
 
 def kubeconfig(server: str, authority: Path, token: str) -> dict[str, Any]:

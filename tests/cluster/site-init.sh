@@ -1,8 +1,10 @@
 # The first process of a site: `site-init.sh FOLDER NODE_ROOT`. Everything of the site lives in its PID namespace.
 set -e
 mount --make-rprivate /
-# Outside of the cluster, with addresses that its pods may or may not reach: the bridge that the nodes are on, with the
-# database's address; a public one (TEST-NET-3) and the metadata service's of a cloud.
+# For files of what runs outside of the cluster.
+mount -t tmpfs tmpfs /mnt
+# Addresses outside of the cluster, which its pods may or may not reach: that of the bridge that the nodes are on, which
+# is the database's; a public one (TEST-NET-3); a cloud's metadata service's.
 ip link set lo up
 ip link add fabric type bridge
 ip addr add 10.200.0.1/24 dev fabric

@@ -37,7 +37,7 @@ class Namespaces:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, **options)
         if done.returncode:
             raise RuntimeError(f"{' '.join(map(str, arguments))}: {done.stderr}{done.stdout}")
-        return done.stdout
+        return str(done.stdout)
 
     def start(self, log: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
         """Starts it in a session of its own; it ends with the namespaces."""
