@@ -1,5 +1,6 @@
 """A real cluster with the whole of the prod stack's Kubernetes half on it, before a real PostgreSQL outside."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.cluster)
         item.add_marker(pytest.mark.timeout(_SECONDS))
+        if os.environ.get(SWITCH) != "1":
+            item.add_marker(pytest.mark.skip(reason="a cluster of its own takes minutes: make test-cluster"))
     places = [index for index, item in enumerate(items) if FOLDER in item.path.parents]
     for index, item in zip(places, sorted(ours, key=lambda item: ORDER.index(item.path.stem)), strict=True):
         items[index] = item

@@ -61,7 +61,7 @@ def matches(flow: Flow, source: Kind, destination: Destination, port: str) -> bo
         case Networks(cidrs=cidrs):
             assert isinstance(cidrs, Sequence)
             return _is_in(destination.address, cidrs)
-        case Internet(besides=cidrs):
+        case Internet(except_cidrs=cidrs):
             assert isinstance(cidrs, Sequence)
             return destination.namespace is None and not _is_in(destination.address, (*NOT_THE_INTERNET, *cidrs))
 

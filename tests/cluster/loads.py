@@ -35,6 +35,11 @@ class Result:
         return {text: texts.count(text) for text in sorted(set(texts))}
 
     @property
+    def broken(self) -> int:
+        """Transactions that ran and did not end; not those that PgBouncer had no server for."""
+        return self.lost - sum(count for text, count in self.reasons.items() if "server_login_retry" in text)
+
+    @property
     def span(self) -> float:
         """From the first failure to the last one, in seconds."""
         times = [time for time, _ in self.failures]

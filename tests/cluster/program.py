@@ -21,7 +21,8 @@ import settings as config
 from components.database.connection_budget import Budget, connection_budget
 from ops.plan import recorder
 from ops.plan.manifests import CLUSTER
-from ops.plan.recorder import Recording, Resource, Secret
+from ops.plan.recorder import Recording
+from policies.rules.model import Resource, Secret
 from settings import Settings
 from tests.cluster import images
 from tests.unit.conftest import FACTS_OF_PROD
@@ -29,13 +30,13 @@ from tests.unit.conftest import FACTS_OF_PROD
 DATABASE_HOST = "database.outside.svc.cluster.local"
 """A name that every cluster's DNS can be made to know: a Service without a selector in a namespace of the tests'."""
 
-IDLE_SECONDS = 15
+IDLE_SECONDS = 8
 """In place of 300: when PgBouncer ends an idle client. What else a drain waits for is shortened in the same way."""
 PRE_STOP_SECONDS = 5
 """In place of 15. Both nodes' kube-proxy must hear in that time that a pod leaves."""
-_STATEMENT_MS, _IDLE_IN_TRANSACTION_MS = 5000, 5000
+_STATEMENT_MS, _IDLE_IN_TRANSACTION_MS = 2000, 2000
 _QUERY_WAIT_SECONDS = 10
-CLIENT_LIFETIME_SECONDS = 12
+CLIENT_LIFETIME_SECONDS = 6
 """How old the tests' clients let a connection become: shorter than IDLE_SECONDS, as docs/services.md asks."""
 
 
