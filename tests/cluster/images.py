@@ -81,7 +81,7 @@ CLIENT = Recipe(
     users={"app": 1000},
     environment=("PYTHONUNBUFFERED=1", "PYTHONDONTWRITEBYTECODE=1"),
 )
-"""The services' pods, and whoever tries the network."""
+"""The services' pods, and the pod that tries the network."""
 PGBOUNCER = Recipe(
     name="docker.io/edoburu/pgbouncer:v1.26.1-p0",
     packages=("pgbouncer",),

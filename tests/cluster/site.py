@@ -1,4 +1,4 @@
-"""The place of a cluster on this machine: processes, network, mounts and cgroups that all go with whoever made them."""
+"""The place of a cluster on this machine: processes, network, mounts and cgroups that go with the process that made them."""
 
 import contextlib
 import subprocess

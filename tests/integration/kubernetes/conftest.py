@@ -20,6 +20,7 @@ from ops.plan.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
 from tests.integration.kubernetes.kubectl import Kubectl
 from tests.required import not_here
+from tests.unit.conftest import full_config
 
 READY_SECONDS = 90
 ADMIN_TOKEN = "admin"
@@ -176,8 +177,9 @@ def _wait_until_ready(kubectl: ApiServer, server: subprocess.Popen[bytes]) -> No
 
 @pytest.fixture(scope="session")
 def recording() -> Recording:
-    """The whole prod stack, as `make plan` records it."""
-    return record_stack("prod")
+    """The whole prod stack, as `make plan` records it, with the names that an API server checks."""
+    config = full_config("prod")
+    return record_stack("prod", overrides={key: config[key] for key in ("lightwave:kubernetes", "lightwave:valkey")})
 
 
 @pytest.fixture(scope="session")
