@@ -1,4 +1,4 @@
-"""The place of a cluster on this machine: processes, network, mounts and cgroups that go with the process that made them."""
+"""The place of a cluster on this machine: processes, network, mounts and cgroups, which end with their process."""
 
 import contextlib
 import subprocess
