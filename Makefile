@@ -12,7 +12,7 @@ export PULUMI_SKIP_UPDATE_CHECK := true
 # Pulumi's Python language host runs `uv`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help up down env verify plan golden diff policy preview deploy drift tunnel test test-unit servers check format
+.PHONY: help up down env verify plan golden diff policy preview deploy drift tunnel test test-unit test-cluster servers check format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ test: $(VENV)/.installed servers ## every test that needs no cloud account
 
 test-unit: $(VENV)/.installed ## the tests that start no server
 	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST)
+
+test-cluster: $(VENV)/.installed ## the platform's pods on a real Kubernetes of two nodes, as root
+	nice $(PYTHON) -m tests.integration.kubernetes.build_servers cluster
+	REQUIRE_CLUSTER=1 $(PYTHON) -m pytest tests/cluster $(PYTEST)
 
 check: $(VENV)/.installed ## formatting, lint and types
 	$(VENV)/bin/ruff format --check .

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from PIL import Image
 
-from tests.clients.conftest import Service, created
+from tests.clients.conftest import Service, created, payload_command
 from tests.integration.conftest import Platform
 
 SIZES = {
@@ -36,7 +36,7 @@ def upload(editor: httpx.Client, name: str = "hero image ü.jpg") -> dict[str, A
 
 
 def test_migrations_leave_nothing_in_public(payload: Service, platform: Platform) -> None:
-    assert "payload" in payload.run("npx", "payload", "migrate:status")
+    assert "initial" in payload_command(payload, "migrate:status")
     with platform.connect() as admin:
         tables = admin.execute(
             "SELECT n.nspname, r.rolname, count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"

@@ -1,13 +1,12 @@
 """A real kube-apiserver over a real etcd, on loopback, for as long as the tests run. No controllers, no nodes."""
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,67 +18,20 @@ from ops.dev import ports
 from ops.plan.manifests import manifests
 from ops.plan.recorder import Recording, record_stack
 from tests.integration.kubernetes.build_servers import API_SERVER, binary
+from tests.integration.kubernetes.kubectl import Kubectl
 from tests.required import not_here
+from tests.unit.conftest import full_config
 
 READY_SECONDS = 90
 ADMIN_TOKEN = "admin"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What kubectl said."""
-
-    ok: bool
-    output: str
-    """Standard output of a call that went well, standard error of one that did not."""
-    warnings: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiServer:
-    """kubectl against the API server."""
+class ApiServer(Kubectl):
+    """kubectl against an API server of the tests' own."""
 
     directory: Path
     port: int
-
-    def __call__(self, *arguments: str, document: Mapping[str, Any] | str | None = None) -> Answer:
-        """Runs kubectl; `document` goes to its standard input."""
-        text = document if isinstance(document, str) or document is None else json.dumps(document)
-        done = subprocess.run(
-            [
-                "kubectl",
-                f"--server=https://127.0.0.1:{self.port}",
-                f"--certificate-authority={self.directory / 'certificates' / 'apiserver.crt'}",
-                f"--token={ADMIN_TOKEN}",
-                "--request-timeout=30s",
-                f"--cache-dir={self.directory / 'kubectl'}",
-                *arguments,
-            ],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            # Nothing of the developer's own cluster.
-            env={**os.environ, "KUBECONFIG": os.devnull},
-        )
-        ok = done.returncode == 0
-        return Answer(ok=ok, output=done.stdout if ok else done.stderr, warnings=done.stderr if ok else "")
-
-    def get(self, *arguments: str) -> dict[str, Any]:
-        """One object, or a list of them, as the server holds it."""
-        answer = self("get", *arguments, "--output=json")
-        assert answer.ok, answer.output
-        found: dict[str, Any] = json.loads(answer.output)
-        return found
-
-    def apply(self, *documents: str) -> Answer:
-        """Server-side apply with the server's strict validation: an unknown or repeated field is an error."""
-        return self("apply", "--server-side", "--validate=strict", "--filename=-", document="\n---\n".join(documents))
-
-    def create(self, document: Mapping[str, Any]) -> Answer:
-        """Creates the object, with strict validation."""
-        return self("create", "--validate=strict", "--filename=-", document=document)
 
     def open_quota(self, namespace: str) -> None:
         """Writes the quota's status, as the controller manager would: until then the server enforces nothing of it."""
@@ -170,7 +122,14 @@ def running_api_server() -> Iterator[ApiServer]:
             )
         )
         server = stack.enter_context(_api_server(directory, port, client))
-        kubectl = ApiServer(directory=directory, port=port)
+        options = (
+            f"--server=https://127.0.0.1:{port}",
+            f"--certificate-authority={directory / 'certificates' / 'apiserver.crt'}",
+            f"--token={ADMIN_TOKEN}",
+            "--request-timeout=30s",
+            f"--cache-dir={directory / 'kubectl'}",
+        )
+        kubectl = ApiServer(command=("kubectl", *options), directory=directory, port=port)
         _wait_until_ready(kubectl, server)
         yield kubectl
 
@@ -218,8 +177,9 @@ def _wait_until_ready(kubectl: ApiServer, server: subprocess.Popen[bytes]) -> No
 
 @pytest.fixture(scope="session")
 def recording() -> Recording:
-    """The whole prod stack, as `make plan` records it."""
-    return record_stack("prod")
+    """The whole prod stack, as `make plan` records it, with the names that an API server checks."""
+    config = full_config("prod")
+    return record_stack("prod", overrides={key: config[key] for key in ("lightwave:kubernetes", "lightwave:valkey")})
 
 
 @pytest.fixture(scope="session")

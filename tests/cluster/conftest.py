@@ -1,0 +1,69 @@
+"""A real cluster with the whole of the prod stack's Kubernetes half on it, before a real PostgreSQL outside."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import Cluster, running_cluster
+from tests.cluster.flows import PORTS
+from tests.cluster.machine import missing
+from tests.cluster.platform import Platform, apply, running_platform, wait_for_pods
+from tests.cluster.workloads import KINDS, pod
+from tests.required import not_here
+
+FOLDER = Path(__file__).parent
+SWITCH = "REQUIRE_CLUSTER"
+_SECONDS = 900
+"""Of a test with what it waits for: the first one waits for the cluster."""
+ORDER = (
+    "test_site",
+    "test_pods",
+    "test_access",
+    "test_flows",
+    "test_quota",
+    "test_valkey",
+    "test_rollout",
+    "test_removal",
+)
+"""One platform serves all: what takes it apart comes last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks this folder's tests, and puts their files in order."""
+    ours = [item for item in items if FOLDER in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.cluster)
+        item.add_marker(pytest.mark.timeout(_SECONDS))
+        if os.environ.get(SWITCH) != "1":
+            item.add_marker(pytest.mark.skip(reason="a cluster of its own takes minutes: make test-cluster"))
+    places = [index for index, item in enumerate(items) if FOLDER in item.path.parents]
+    for index, item in zip(places, sorted(ours, key=lambda item: ORDER.index(item.path.stem)), strict=True):
+        items[index] = item
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes and nothing but DNS on them."""
+    reason = missing()
+    if reason:
+        not_here(reason, SWITCH)
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def platform(cluster: Cluster) -> Iterator[Platform]:
+    """The whole of it."""
+    with running_platform(cluster) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def services(platform: Platform) -> None:
+    """A pod of each kind that is not the platform's own. They listen on every port of the flow table."""
+    pods = [pod(kind, platform.client_image, PORTS) for kind in KINDS if not kind.ours]
+    apply(platform.kubectl, pods)
+    for namespace in {kind.namespace for kind in KINDS}:
+        wait_for_pods(platform.kubectl, namespace)

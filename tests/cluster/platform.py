@@ -1,0 +1,147 @@
+"""The program's Kubernetes half on a cluster, with its database, and pods that stand for the services."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.cluster import images
+from tests.cluster.cluster import Cluster
+from tests.cluster.database import Database, running_database
+from tests.cluster.program import Program, Values, as_yaml, declared
+from tests.cluster.workloads import CONTAINER, EDGE_NAMESPACE, SCRIPTS, STRANGE_NAMESPACE
+from tests.integration.kubernetes.kubectl import Kubectl
+
+POOLER = "deployment/pgbouncer"
+VALKEY = "statefulset/valkey"
+SHARED = "--namespace=shared"
+
+
+@dataclass(kw_only=True, slots=True, repr=False)
+class Platform:
+    """What runs. `program` is what was applied last."""
+
+    cluster: Cluster
+    database: Database
+    values: Values
+    program: Program
+
+    @property
+    def kubectl(self) -> Kubectl:
+        return self.cluster.kubectl
+
+    @property
+    def client_image(self) -> str:
+        return self.values.images[images.CLIENT]
+
+    def declare(self, **sections: Mapping[str, Any]) -> Program:
+        """The program with another config."""
+        return declared(self.values, **sections)
+
+    def apply(self, program: Program) -> None:
+        """Makes the cluster what the program says, in the order of its dependencies."""
+        apply(self.kubectl, program.documents())
+        self.program = program
+
+    def rollout(self, workload: str, seconds: int = 240) -> None:
+        """Waits for a rollout in `shared`, as the provider does."""
+        self.kubectl.do("rollout", "status", workload, SHARED, f"--timeout={seconds}s", seconds=seconds + 30)
+
+    def run(self, pod: str, namespace: str, script: str, *arguments: str, given: str = "", seconds: float = 60) -> str:
+        """Runs a script of pods/ in a pod's `CONTAINER`, for its output."""
+        text = (SCRIPTS / f"{script}.py").read_text()
+        return self.kubectl.do(
+            *("exec", f"--namespace={namespace}", pod, f"--container={CONTAINER}", "--stdin", "--"),
+            *("python3", "-c", text, *arguments),
+            document=given,
+            seconds=seconds,
+        )
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        """The pods in `shared` with that name label that are not on their way out."""
+        found = self.kubectl.get("pods", SHARED, f"--selector=app.kubernetes.io/name={name}")["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def apply(kubectl: Kubectl, documents: Sequence[Mapping[str, Any]]) -> None:
+    """Server-side, with strict validation. A failure fails the test."""
+    answer = kubectl.apply(as_yaml(documents))
+    assert answer.ok, answer.output
+
+
+def wait_for_pods(kubectl: Kubectl, namespace: str, *names: str, seconds: int = 90) -> None:
+    """Until the pods are ready: those of the names, or all of the namespace."""
+    which = [f"pod/{name}" for name in names] or ["pod", "--all"]
+    options = ("--for=condition=Ready", f"--namespace={namespace}", f"--timeout={seconds}s")
+    kubectl.do("wait", *which, *options, seconds=seconds + 30)
+
+
+def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = 60, every: float = 0.2) -> None:
+    """Asks until it is so; fails the test where it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(every)
+
+
+@contextmanager
+def running_platform(cluster: Cluster) -> Iterator[Platform]:
+    """Everything that the program declares, applied and rolled out."""
+    made = images.images()
+    placeholder = Values(ca_pem="-----BEGIN CERTIFICATE-----", database_cidr=f"{cluster.outside}/32", images=made)
+    budget = declared(placeholder).budget
+    with running_database(cluster, max_connections=budget.max_connections) as database:
+        values = Values(ca_pem=database.ca_pem, database_cidr=f"{cluster.outside}/32", images=made)
+        program = declared(values)
+        database.build(program)
+        apply(cluster.kubectl, _surroundings(cluster))
+        platform = Platform(cluster=cluster, database=database, values=values, program=program)
+        platform.apply(program)
+        platform.rollout(VALKEY)
+        platform.rollout(POOLER)
+        yield platform
+
+
+def _surroundings(cluster: Cluster) -> list[dict[str, Any]]:
+    """What the cluster brings along: the edge's namespace, another one, storage."""
+    namespaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in (EDGE_NAMESPACE, STRANGE_NAMESPACE)
+    ]
+    storage = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "kubernetes.io/no-provisioner",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    volumes = []
+    for node in cluster.nodes:
+        node.inside.run("mkdir", "-p", "/var/lib/volumes/1")
+        volumes.append(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"{node.name}-1"},
+                "spec": {
+                    "capacity": {"storage": "10Gi"},
+                    "accessModes": ["ReadWriteOnce"],
+                    "storageClassName": "local",
+                    # Not hostPath: that one ignores fsGroup.
+                    "local": {"path": "/var/lib/volumes/1"},
+                    "nodeAffinity": {
+                        "required": {
+                            "nodeSelectorTerms": [
+                                {
+                                    "matchExpressions": [
+                                        {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name]}
+                                    ]
+                                }
+                            ]
+                        }
+                    },
+                },
+            }
+        )
+    return [*namespaces, *([storage, *volumes] if volumes else [])]
