@@ -146,6 +146,7 @@ def test_plain_destroy_with_tables_names_the_schema(project: Project) -> None:
     _built(project)
     destroyed = project.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
     assert destroyed.status != 0
-    assert "cannot drop schema payload because other objects depend on it" in destroyed.output
+    # The engine stops at the first of the two that hold tables.
+    assert re.search("cannot drop schema (payload|django) because other objects depend on it", destroyed.output)
     with project.connect() as admin, pytest.raises(psycopg.errors.DependentObjectsStillExist):
         admin.execute("DROP SCHEMA payload")

@@ -43,6 +43,7 @@ from tests.integration.kubernetes.conftest import ADMIN_TOKEN, ApiServer, quotas
 pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
 
 ACCOUNT = "123456789012"
+SUBNETS = {"subnet-0a": "10.0.0.0/24", "subnet-0b": "10.0.1.0/24"}
 R2_SECRET = "sentinel+R2/secret&key=1"
 PASSPHRASE = "of-a-test-stack"
 STACK_FILE = "Pulumi.prod.yaml"
@@ -122,12 +123,17 @@ def aws_double(running: Running, kubernetes: ApiServer) -> Double:
             connection.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(ADMIN), sql.Literal(inputs["password"]))
             )
-        return {"address": "localhost", "port": running.database_port, "endpoint": f"localhost:{running.database_port}"}
+        return {
+            "address": "localhost",
+            "port": running.database_port,
+            "endpoint": f"localhost:{running.database_port}",
+            "resourceId": "db-DOUBLE",
+        }
 
     authority = (kubernetes.directory / "certificates" / "apiserver.crt").read_bytes()
     return Double(
         "7.51.1",
-        {"aws:rds/instance:Instance": Computed(("address", "port", "endpoint"), instance)},
+        {"aws:rds/instance:Instance": Computed(("address", "port", "endpoint", "resourceId"), instance)},
         {
             "aws:eks/getCluster:getCluster": lambda args: {
                 "name": args["name"],
@@ -136,12 +142,12 @@ def aws_double(running: Running, kubernetes: ApiServer) -> Double:
                 "certificateAuthorities": [{"data": base64.b64encode(authority).decode()}],
                 "vpcConfig": {
                     "vpcId": "vpc-0a1b2c3d",
-                    "subnetIds": ["subnet-0a", "subnet-0b"],
+                    "subnetIds": list(SUBNETS),
                     "clusterSecurityGroupId": "sg-0a1b2c3d",
                 },
             },
-            "aws:ec2/getSubnets:getSubnets": lambda _: {"ids": ["subnet-0b", "subnet-0a"]},
-            "aws:ec2/getVpc:getVpc": lambda _: {"cidrBlock": "10.0.0.0/16"},
+            "aws:ec2/getSubnets:getSubnets": lambda _: {"ids": sorted(SUBNETS, reverse=True)},
+            "aws:ec2/getSubnet:getSubnet": lambda args: {"cidrBlock": SUBNETS[args["id"]]},
         },
     )
 
@@ -197,8 +203,8 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
             "media", accountId="a" * 32, zoneId="b" * 32, credentials="given", accessKeyId="sentinel-key-id"
         )
         found.configure("pgbouncer", **IMAGES)
-        found.configure("valkey", **VALKEY_IMAGES)
-        found.configure("kubernetes", waitForRollout=False)
+        found.configure("valkey", **VALKEY_IMAGES, storageClass="gp3")
+        found.configure("kubernetes", waitForRollout=False, edgeNamespace="traefik")
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(
             ["pulumi", "config", "set", "--stack", "prod", "--secret", "--path", "lightwave:media.secretAccessKey"],
