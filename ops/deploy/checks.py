@@ -24,7 +24,7 @@ import settings as config
 from ops import aws, process
 from ops.deploy import install, tunnel
 from ops.deploy.adoption import adoption
-from ops.deploy.pulumi_cli import PulumiCli
+from ops.deploy.pulumi_cli import PulumiCli, make_up
 from ops.plan import recorder
 from ops.plan.removals import production_problems
 from policies.tokens import POSTGRESQL
@@ -141,7 +141,7 @@ class Checks:
         if not settings.is_local or settings.pgbouncer.client_ca_file:
             self._add(ca_certificates(settings))
         if settings.local:
-            self._add(local_database(settings.local.database_port))
+            self._add(local_database(settings.stack, settings.local.database_port))
         production = settings.production
         account_ok = production is None or self._add(account(production.aws.account_id, production.aws.region))
         if settings.kubernetes and settings.kubernetes.context:
@@ -278,12 +278,14 @@ def context(name: str) -> str:
 
 
 @_check("local PostgreSQL")
-def local_database(port: int) -> str:
+def local_database(stack: str, port: int) -> str:
     """The local PostgreSQL listens."""
     try:
         socket.create_connection((HOST, port), _CONNECT_SECONDS).close()
     except OSError as error:
-        raise OperatorError(f"the local PostgreSQL does not answer ({error.strerror or error})", "make up") from error
+        raise OperatorError(
+            f"the local PostgreSQL does not answer ({error.strerror or error})", make_up(stack)
+        ) from error
     return f"{HOST}:{port}"
 
 
@@ -313,14 +315,14 @@ def state(pulumi: PulumiCli) -> str:
             pulumi.select()
         pending = pulumi.pending()
     except OperatorError as error:
-        fix = _up(pulumi.stack) if pulumi.local else "docs/runbooks/first-deploy.md, if the stack was never created"
+        fix = make_up(pulumi.stack) if pulumi.local else "docs/runbooks/first-deploy.md, if the stack was never created"
         raise OperatorError(
             f"the state at {url} cannot be used: {error.problems[0].what}", error.problems[0].fix or fix
         ) from error
     if not pending:
         return f"{url}, no interrupted update"
     problem = adoption(pulumi.stack, pending)
-    raise OperatorError(problem.what, _up(pulumi.stack) if pulumi.local else problem.fix)
+    raise OperatorError(problem.what, make_up(pulumi.stack) if pulumi.local else problem.fix)
 
 
 @_check("removals")
@@ -349,10 +351,6 @@ def code() -> Check:
 
 def _git(*arguments: str) -> str:
     return process.output(["git", *arguments], timeout=_QUERY_SECONDS, cwd=config.ROOT)
-
-
-def _up(stack: str) -> str:
-    return "make up" if stack == "dev" else f"make up STACK={stack}"
 
 
 def _shown(url: str) -> str:

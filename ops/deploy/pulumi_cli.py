@@ -30,6 +30,11 @@ _KEPT_LINES = 200
 _LOCKED = ("the stack is currently locked by", "Another update is currently in progress")
 
 
+def make_up(stack: str) -> str:
+    """The command that brings a local stack up; dev is the Makefile's default."""
+    return "make up" if stack == "dev" else f"make up STACK={stack}"
+
+
 @dataclass(frozen=True, slots=True)
 class Pending:
     """An operation that a killed update began and whose end nobody recorded."""
@@ -125,7 +130,8 @@ class PulumiCli:
         flags = ("--skip-preview", "--suppress-outputs", "--suppress-progress") if self.local else ()
         outcome = self.run("up", "--yes", *flags)
         if outcome.status:
-            raise outcome.failure("fix the cause, then run make up again: it goes on from where it stopped")
+            first = "" if outcome.interrupted else "remove the cause, then "
+            raise outcome.failure(f"{first}{make_up(self.stack)}: it goes on from where it stopped")
         return outcome.changes
 
     def recover(self, *, stale: bool = False) -> list[Pending]:
@@ -149,7 +155,7 @@ class PulumiCli:
         flags = ("--skip-preview", "--run-program", "--clear-pending-creates", "--suppress-progress")
         outcome = self.run("refresh", "--yes", *flags)
         if outcome.status:
-            raise outcome.failure("fix the cause, then run make up again")
+            raise outcome.failure(make_up(self.stack))
 
     def pending(self) -> list[Pending]:
         """What a killed update began and did not record."""
@@ -285,8 +291,8 @@ def _read_events(path: Path) -> tuple[Mapping[str, int], tuple[str, ...]]:
 
 
 def _cause(message: str) -> str:
-    """The message on one line; of a traceback, the exception alone."""
+    """The message on one line, without what Pulumi puts around a provider's; of a traceback, the exception alone."""
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1]
-    return " ".join(lines)
+    return re.sub(r"^(\w+ urn:\S+: )?(1 error occurred: \* )?", "", " ".join(lines))

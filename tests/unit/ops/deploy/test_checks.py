@@ -284,7 +284,9 @@ def test_a_stopped_local_server_is_reported(bench: Bench, capfd: pytest.CaptureF
         port = free.getsockname()[1]
     write_state(bench, local, port)
     assert ended(commands.deploy, local, Verify()) == ExitCode.REFUSED
-    assert "the local PostgreSQL does not answer" in capfd.readouterr().err
+    message = capfd.readouterr().err
+    assert "the local PostgreSQL does not answer" in message
+    assert message.endswith("fix: make up\n" if local == "dev" else "fix: make up STACK=alice\n")
     assert not bench.long_commands()
 
 

@@ -129,7 +129,7 @@ def test_the_cause_of_a_failure_is_named_without_what_is_printed_around_it(
     pulumi: StandIn, cli_of: Callable[[str], PulumiCli]
 ) -> None:
     events = [
-        error("1 error occurred:\n\t* could not drop role: pq: it owns objects\n\n", ROLE),
+        error(f"deleting {ROLE}: 1 error occurred:\n\t* could not drop role: pq: it owns objects\n\n", ROLE),
         error("update failed\n"),
         # Pulumi interrupts the program when a resource fails.
         {"diagnosticEvent": {"message": "Traceback (most recent call last):\n", "severity": "info#err"}},
@@ -139,9 +139,7 @@ def test_the_cause_of_a_failure_is_named_without_what_is_printed_around_it(
     with pytest.raises(FailedError) as failed:
         cli_of("dev").up()
     (problem,) = failed.value.problems
-    assert problem.what == (
-        "pulumi up of stack dev failed: login: 1 error occurred: * could not drop role: pq: it owns objects"
-    )
+    assert problem.what == ("pulumi up of stack dev failed: login: could not drop role: pq: it owns objects")
     assert "make up" in problem.fix
 
 
