@@ -68,7 +68,12 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "products.createos.egress", [{"port": 443}],
      "has no pods to apply to; expected: nothing, or framework and namespace as well"),
     ("prod", "products.payload.egress > products.payload.egress[1]", [{"port": 443}] * 2,
-     "443 is there twice; expected: each port once"),
+     "443 is there twice; expected: each port once, and once more with cidrs"),
+    ("prod", "products.payload.egress > products.payload.egress[2]",
+     [{"port": 80, "cidrs": ["10.0.0.0/24"]}, {"port": 80}, {"port": 80, "cidrs": ["10.0.1.0/24"]}],
+     "80 is there twice; expected: each port once, and once more with cidrs"),
+    ("prod", "products.payload.egress > products.payload.egress[0].cidrs", [{"port": 80, "cidrs": []}],
+     "is empty; expected: one or more networks, or no cidrs for the internet"),
     # media
     ("prod", "media.domain", "cdn.example.com", "is not in the zone; expected: a name in media.zone"),
     ("prod", "media.domain", "cdnlightwave-media.site", "is not in the zone; expected: a name in media.zone"),
