@@ -74,8 +74,9 @@ def _up(name: str, *, remove: bool) -> ExitCode:
     settings = state.prepare(name)
     stack = LocalStack.of(settings, folder)
     with steps() as step:
-        running = servers.start(settings, report=step)
-    say(*running.actions, *running.notes)
+        # The pooler follows the roles, as in production: a table that is refused must not reach it.
+        database = servers.start(settings, report=step, pooler=False)
+    say(*database.actions)
 
     with closing(admin.connect(stack.state)) as connection:
         try:
@@ -84,13 +85,16 @@ def _up(name: str, *, remove: bool) -> ExitCode:
             _restart_pooler(stack)  # roles may have changed before it failed
             raise
         if built.changes:
-            _restart_pooler(stack)
+            servers.stop_pooler(stack.directory)
+        with steps() as step:
+            running = servers.start(settings, report=step)
+        say(*running.actions, *running.notes)
         if not _verified(stack):
             built = _heal(stack, connection, built)
 
     written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
-    _report(name, running, built.by, built.changes or list(running.actions), written.files)
+    _report(name, running, built.by, built.changes or [*database.actions, *running.actions], written.files)
     return ExitCode.OK
 
 

@@ -95,7 +95,7 @@ class Containers:
             )
         return command
 
-    def start(self, stack: LocalStack, report: Report, *, extras: bool = True) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool = True, pooler: bool = True) -> Running:
         """Starts what does not run, and replaces the containers whose configuration changed."""
         given = environment(stack)
         files = [COMPOSE_FILE]
@@ -103,9 +103,10 @@ class Containers:
             files.append(COMPOSE_CLUSTER_FILE)
             given["CLUSTER_ADDRESS"] = address
         before = self._containers()
-        report("starting PostgreSQL 15 and PgBouncer in containers (the first time their images are fetched)")
+        what = "PostgreSQL 15 and PgBouncer" if pooler else "PostgreSQL 15"
+        report(f"starting {what} in containers (the first time, images are fetched)")
         wait = ["up", "--detach", "--wait", "--wait-timeout", "180"]
-        self._run([*wait, "postgres", "pgbouncer"], given, files=files)
+        self._run([*wait, "postgres", *(["pgbouncer"] if pooler else [])], given, files=files)
         notes = []
         try:
             if extras:
@@ -134,7 +135,8 @@ class Containers:
 
     def stop_pooler(self) -> None:
         """Stops PgBouncer alone."""
-        self._run(["stop", "pgbouncer"])
+        if self.status().pgbouncer:
+            self._run(["stop", "pgbouncer"])
 
     def wipe(self) -> None:
         """Removes the volumes."""
