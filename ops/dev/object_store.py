@@ -49,7 +49,7 @@ class ObjectStore:
         given = {"LISTEN": HOST, "DATA": str(folder), "VERSITYGW": str(binaries.versitygw)}
         # As text: the servers' user may not be able to read this checkout.
         self._home.launch(["sh", "-c", _SCRIPT.read_text()], env={**environment, **given}, log=log)
-        processes.wait(lambda: _answers(f"http://{HOST}:{port}/{BUCKET}"), f"the S3 store does not answer; see {log}")
+        processes.wait(lambda: _answers(f"http://{HOST}:{port}/{BUCKET}"), "the S3 store does not answer", f"see {log}")
         return [f"S3 store started on {HOST}:{port}"]
 
 

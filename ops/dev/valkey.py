@@ -52,5 +52,5 @@ class Valkey:
         if self.process() or not self._home.may_start(port, program, _CONF, "valkeyPort", extras.FILE):
             return []
         self._home.run([binaries.valkey, conf_file], fix=f"see {log}")
-        processes.wait(lambda: not ports.port_is_free(port), f"Valkey does not listen; see {log}")
+        processes.wait(lambda: not ports.port_is_free(port), "Valkey does not listen", f"see {log}")
         return [f"Valkey started on {HOST}:{port}"]
