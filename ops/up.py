@@ -36,6 +36,7 @@ def up(stack: str, *, remove: bool = False) -> ExitCode:
     OperatorError with the fix where a step refused, FailedError where the proof found wrong checks that no update
     heals, SettingsError where the config is wrong.
     """
+    state.require_own_folder(stack)
     # Held for the whole run, so that a second `make up` waits; single steps also take the lock of the state.
     with locked(state.folder(stack), "up"):
         return _up(stack, remove=remove)
@@ -46,6 +47,7 @@ def down(stack: str, *, wipe: bool = False) -> ExitCode:
 
     Raises OperatorError where the stack is not local.
     """
+    state.require_own_folder(stack)
     folder = state.folder(stack)
     # The folder alone is enough: a stack whose config was removed or is wrong can still be stopped.
     if not checks.declared_local(stack) and not servers.started_from(folder):

@@ -42,7 +42,8 @@ class ObjectStore:
         if binaries.versitygw is None:
             return []
         folder = self._home.subfolder(_FOLDER)
-        environment = extras.s3_environment(stack)
+        started = self.process() is not None or (folder / BUCKET).exists()
+        environment = extras.s3_environment(stack, has_data=started)
         port, log = int(environment["PORT"]), self._home.path / "s3.log"
         if self.process() or not self._home.may_start(port, _PROGRAM, _FOLDER, "s3Port", extras.FILE):
             return []
