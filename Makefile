@@ -38,8 +38,8 @@ up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grant
 down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
 	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
-env: $(VENV)/.installed ## write the env file of SERVICE
-	@$(OPS) env --stack $(STACK) --service "$(SERVICE)"
+env: $(VENV)/.installed ## write the env file of SERVICE; ALL=1: of a whole WORKSPACE (CHECK=1 only looks)
+	@$(OPS) env --stack $(STACK) $(if $(ALL),--all $(if $(WORKSPACE),--workspace "$(WORKSPACE)") $(if $(CHECK),--check),--service "$(SERVICE)")
 
 verify: $(VENV)/.installed ## prove the running platform against the product table; JSON=1 for a program to read
 	@$(OPS) verify --stack $(STACK) $(if $(JSON),--json)
