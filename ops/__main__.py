@@ -184,6 +184,39 @@ def env_command(stack: str, service: str | None, whole: bool, workspace: Path, c
     return env.run(of_stack(stack), service)
 
 
+@commands.command("media-sync")
+@stack_option
+@click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--dry-run", is_flag=True, help="say what would be copied, compare, and copy nothing")
+def media_sync_command(stack: str, source: Path, dry_run: bool) -> int:
+    """Copy a folder of media to the bucket, and compare."""
+    from ops.phase0 import media
+    from ops.phase0.subject import Subject
+    from settings import of_stack
+
+    return media.sync(Subject(of_stack(stack), ROOT.parent, ""), source, dry_run=dry_run)
+
+
+@commands.command("phase0")
+@stack_option
+@workspace_option
+@click.option("--payload-url", default="http://localhost:3000/api", show_default=True, help="Payload's REST API")
+def phase0_command(stack: str, workspace: Path, payload_url: str) -> int:
+    """Measure the Phase 0 report's success criteria."""
+    from ops.phase0 import commands
+
+    return commands.phase0(stack, workspace, payload_url)
+
+
+@commands.command("handoff")
+@stack_option
+def handoff_command(stack: str) -> int:
+    """Write the handoff to Phase 1 from the last measurement."""
+    from ops.phase0 import commands
+
+    return commands.handoff(stack)
+
+
 @commands.command("tunnel")
 @stack_option
 @click.option("--target", default="", help="the EC2 instance to go through")
