@@ -44,6 +44,8 @@ def has_fix(call: ast.Call) -> bool:
     first = call.args[0] if call.args else None
     if isinstance(first, ast.Call) and ast.unparse(first.func) in ("Problem", "sorted"):
         return True
+    if isinstance(first, ast.GeneratorExp | ast.List):
+        return True
     return first is not None and ast.unparse(first).rpartition(".")[2] in PASSED_ON
 
 
