@@ -131,6 +131,15 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("host", ["host.docker.internal", "postgres.internal", "172.18.0.1", "a"])
+def test_where_pods_may_reach_the_local_database(host: str) -> None:
+    config = full_config("dev") | {f"lightwave:{section}": value for section, value in ON_KIND.items()}
+    put(config, "kubernetes.databaseHost", host)
+    loaded = load("dev", config).kubernetes
+    assert loaded is not None
+    assert loaded.database_host == host
+
+
 @pytest.mark.parametrize(("stack", "change", "value", "what"), REFUSED)
 def test_what_is_refused_and_in_which_words(stack: str, change: str, value: Any, what: str) -> None:
     check_refused(stack, change, value, what)
