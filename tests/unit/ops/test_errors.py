@@ -3,6 +3,7 @@
 import ast
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,19 +21,23 @@ PASSED_ON = ("problem", "problems", "list(problems)")
 """Variables that hold problems, which are checked where they are made."""
 
 
-def errors(name: str) -> Iterator[ast.Call]:
-    """The calls in a file that make an OperatorError, of any class, or a Problem."""
-    trees = {path: ast.parse((ROOT / path).read_text()) for path in CHECKED}
+@cache
+def error_classes() -> frozenset[str]:
+    """Names of OperatorError and of everything below it."""
+    trees = [ast.parse((ROOT / name).read_text()) for name in CHECKED]
+    defined = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     classes, found = {"OperatorError"}, 0
     while found != len(classes):
         found = len(classes)
-        for tree in trees.values():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ClassDef) and {ast.unparse(base) for base in node.bases} & classes:
-                    classes.add(node.name)
+        classes |= {node.name for node in defined if {ast.unparse(base) for base in node.bases} & classes}
     assert {"SettingsError", "FailedError", "ProcessError", "ServersError", "NoPulumiError"} <= classes
-    for node in ast.walk(trees[name]):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {*classes, "Problem"}:
+    return frozenset(classes)
+
+
+def errors(name: str) -> Iterator[ast.Call]:
+    """The calls in a file that make an OperatorError, of any class, or a Problem."""
+    for node in ast.walk(ast.parse((ROOT / name).read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {*error_classes(), "Problem"}:
             yield node
 
 
