@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, SecretStr, WithJsonSchema
@@ -192,6 +193,16 @@ Extension = Literal[
     "unaccent",
     "uuid-ossp",
 ]
+
+
+_SUFFIXES: dict[str, Fraction | int] = {"m": Fraction(1, 1000), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SUFFIXES |= {f"{prefix}i": 1024**power for power, prefix in enumerate("KMGT", 1)}
+
+
+def amount(quantity: str) -> Fraction:
+    """The number that a Kubernetes quantity means, such as 1/2 for 500m. Raises ValueError for another text."""
+    number = quantity.rstrip("mkKMGTi")
+    return Fraction(number) * _SUFFIXES[quantity.removeprefix(number)]
 
 
 def minutes_of_week(window: str) -> set[int]:

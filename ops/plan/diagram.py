@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from components.kubernetes.network_flows import (
     API,
     PAYLOAD,
-    PAYLOAD_PORT,
     REDIS,
     SHARED_NAMESPACE,
     Pods,
     platform_flows,
 )
-from settings import DATABASE, Product, RdsSettings, Settings
+from settings import DATABASE, PAYLOAD_PORT, Product, RdsSettings, Settings
 
 _SERVICE_PODS = {"payload": PAYLOAD, "django": API}
 """Labels of the pods that serve requests, by framework."""
