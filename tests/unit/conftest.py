@@ -9,9 +9,12 @@ import pytest
 
 import settings
 from ops.plan.recorder import Recording, record_stack
-from tests.configs import IMAGES, VALKEY_IMAGES
+from tests.configs import IMAGES, SERVICES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")
+PROD_WITH_SERVICES = "prod with services"
+"""Prod that names the services' images."""
+RECORDED = (*STACKS, PROD_WITH_SERVICES)
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
@@ -67,5 +70,12 @@ def container_of(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="session")
 def recording_of() -> Callable[[str], Recording]:
-    """The recording of a whole stack, made once a test process."""
-    return cache(record_stack)
+    """The recording of a whole stack, one of RECORDED, made once a test process."""
+
+    @cache
+    def recorded(stack: str) -> Recording:
+        if stack == PROD_WITH_SERVICES:
+            return record_stack("prod", overrides={"lightwave:services": SERVICES})
+        return record_stack(stack)
+
+    return recorded
