@@ -322,7 +322,7 @@ class BeatSettings(Section):
     """Celery's scheduler, beside `worker`: always one pod, which stops before its successor starts."""
 
     resources: ResourceSettings | None = None
-    command: tuple[str, ...] = ()
+    command: tuple[values.CommandWord, ...] = ()
     """Its command line; `celery -A lightwave beat` without it."""
 
 
@@ -333,7 +333,7 @@ class PodSettings(Section):
     """Number of pods; 2 without it. 0 stops them."""
     autoscaling: AutoscalingSettings | None = None
     resources: ResourceSettings | None = None
-    command: tuple[str, ...] = ()
+    command: tuple[values.CommandWord, ...] = ()
     """The container's command line; without it the image's own, and `celery -A lightwave worker` for a worker."""
 
 
@@ -345,7 +345,7 @@ class MigrationSettings(Section):
     image: values.ImageDigest | None = None
     """Image that it runs; the service's own without it. Required for Payload, whose server image has no `payload`
     command."""
-    command: tuple[str, ...] = ()
+    command: tuple[values.CommandWord, ...] = ()
     """Its command line; without it the framework's `migrate`, and a check that every migration ran."""
     minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long it may take, retries included."""

@@ -155,6 +155,7 @@ WeeklyWindow = Annotated[
 ServiceKey = Annotated[
     str, _Form(rf"{_LABEL}(/{_LABEL})*", "a service's key such as lightwave-media-site/website", placeholder=False)
 ]
+CommandWord = Annotated[str, _Form(r"[^\x00]+", "a word of a command line, not empty", placeholder=False)]
 Context = Annotated[str, _Form(r"\S+", "the name of a kubeconfig context")]
 PemFile = Annotated[str, _Form(r"[\w.-]+\.pem", "a file name that ends in .pem", placeholder=False)]
 Cidr = Annotated[

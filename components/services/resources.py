@@ -1,4 +1,4 @@
-"""The Kubernetes objects that a product's service needs, whoever declares its pods."""
+"""The Kubernetes objects that a product's service needs beside its pods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
