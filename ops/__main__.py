@@ -166,6 +166,18 @@ def env_command(stack: str, service: str) -> int:
     return env.run(of_stack(stack), service)
 
 
+@commands.command("release")
+@stack_option
+@click.option("--service", required=True, help="a product's name or its service key")
+@click.option("--image", required=True, help="the release, as name:tag@sha256:<digest>")
+@click.option("--migration-image", default="", help="the image of its migrations, where they have one of their own")
+def release_command(stack: str, service: str, image: str, migration_image: str) -> int:
+    """Name a service's image and show what that changes."""
+    from ops import release
+
+    return release.release(stack, service, image, migration_image)
+
+
 @commands.command("tunnel")
 @stack_option
 @click.option("--target", default="", help="the EC2 instance to go through")

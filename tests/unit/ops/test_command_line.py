@@ -19,7 +19,13 @@ from ops.dev import servers
 from ops.errors import ExitCode, FailedError
 from settings.problems import OperatorError, Problem, SettingsError
 
-STACK_COMMANDS = ("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "tunnel")
+STACK_COMMANDS = ("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "release", "tunnel")
+
+REQUIRED = {
+    "env": ["--service", "payload"],
+    "release": ["--service", "payload", "--image", "x"],
+    "completion": ["bash"],
+}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -33,14 +39,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", command_line.commands.commands)
 def test_an_unknown_option_and_an_argument_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    required = {"env": ["--service", "payload"], "completion": ["bash"]}.get(name, [])
+    required = REQUIRED.get(name, [])
     assert "No such option '--nonsense'" in refused(capsys, name, *required, "--nonsense")
     assert "unexpected extra argument (nonsense)" in refused(capsys, name, *required, "nonsense")
 
 
 @pytest.mark.parametrize("name", command_line.commands.commands)
 def test_only_what_works_on_a_stack_takes_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    required = {"env": ["--service", "payload"], "completion": ["bash"]}.get(name, [])
+    required = REQUIRED.get(name, [])
     message = refused(capsys, name, *required, "--stack", "prdo")
     if name in STACK_COMMANDS:
         assert "there is no Pulumi.prdo.yaml; expected: dev, prod" in message
