@@ -44,10 +44,8 @@ def different(before: Recording, after: Recording) -> list[RecordedResource]:
     return [*changed, *(resource for urn, resource in old.items() if urn not in new)]
 
 
-def test_a_stack_that_names_no_image_declares_the_guard_rails_alone(
-    recording_of: Callable[[str], Recording], released: Recording
-) -> None:
-    prod = recording_of("prod")
+def test_a_stack_that_names_no_image_declares_the_guard_rails_alone(released: Recording) -> None:
+    prod = record_stack("prod", overrides={"lightwave:services": {}})
     assert {r.name for r in prod.of_type(DEPLOYMENT)} == {"pgbouncer-deployment"}
     assert not prod.of_type(JOB)
     added = different(prod, released)
