@@ -268,7 +268,8 @@ class NamespaceSettings(Section):
     pod_security: Literal["baseline", "restricted"] = "restricted"
     """The Pod Security Standard that its pods have to meet."""
     deployer_principal: values.Arn | None = None
-    """IAM role of the service's own deploy job; an EKS access entry binds it to the namespace's deployer Role."""
+    """IAM role of the service's own deploy job; an EKS access entry binds it to the namespace's deployer Role. Not
+    for a service in `services`."""
 
 
 class KubernetesSettings(Section):

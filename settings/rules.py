@@ -286,7 +286,7 @@ def _secrets(products: Products) -> tuple[list[str], list[str]]:
     return logins, [names.APPLICATION_SECRETS[framework] for framework in frameworks if framework]
 
 
-for _of_services in (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.quotas):
+for _of_services in (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces):
     _rule(_of_services)
 
 

@@ -89,8 +89,10 @@ def _resources(key: Key, given: ResourceSettings) -> Mistakes:
             yield Mistake((*key, request), f"is more than {limit}", f"{most} or less")
 
 
-def quotas(products: Mapping[str, Product], kubernetes: KubernetesSettings, services: Services) -> Mistakes:
-    """The quota holds all pods at once: the replicas, one more of each kind in a rollout, and a migration.
+def namespaces(products: Mapping[str, Product], kubernetes: KubernetesSettings, services: Services) -> Mistakes:
+    """Nobody else deploys the service, and the quota holds all its pods at once.
+
+    Those are the replicas, one more of each kind in a rollout, and a migration.
 
     A release that never became ready still has its new pod when the next one's migration starts.
     """
@@ -103,6 +105,9 @@ def quotas(products: Mapping[str, Product], kubernetes: KubernetesSettings, serv
         if service.migration.enabled:
             groups.append(("migration", 1, service.migration.resources or framework.migration.resources))
         key = ("kubernetes", "namespaces", str(products[name].namespace), "quota")
+        if namespace.deployer_principal:
+            what = f"would let another deploy job roll back what services.{name} declares"
+            yield Mistake((*key[:-1], "deployerPrincipal"), what, f"nothing, or no services.{name}", "remove")
         what = f"is too small for services.{name}"
         for quota, needed, parts in _exceeded(namespace.quota, groups):
             yield Mistake((*key, quota), what, f"{needed} or more: {parts}")

@@ -77,7 +77,8 @@ class Migration(pulumi.ComponentResource):
                 str(args.product.namespace),
                 MIGRATION,
                 wait=args.wait_for_rollout,
-                annotations={"pulumi.com/replaceUnready": "true"},
+                # A failed Job is run again by the next update. Where nobody waits, none is known to be done.
+                annotations={"pulumi.com/replaceUnready": "true"} if args.wait_for_rollout else None,
             ),
             spec={
                 "backoff_limit": RETRIES,

@@ -76,6 +76,14 @@ def test_workers_need_valkey() -> None:
     assert fix == "pulumi config rm --stack prod --path lightwave:services.django.worker"
 
 
+def test_a_service_is_deployed_from_one_place() -> None:
+    key = "kubernetes.namespaces.payload-cms.deployerPrincipal"
+    text, fix = problems("prod", {"services": SERVICES, key: "arn:aws:iam::1:role/x"})[f"lightwave:{key}"]
+    what = "would let another deploy job roll back what services.payload declares"
+    assert text == f"{what}; expected: nothing, or no services.payload"
+    assert fix == f"pulumi config rm --stack prod --path lightwave:{key}"
+
+
 def test_services_need_a_cluster_and_a_bucket() -> None:
     payload = {"payload": SERVICES["payload"]}
     text, _ = problems("dev", {"services": payload})["lightwave:services"]

@@ -101,10 +101,7 @@ def test_what_a_stack_can_set() -> None:
 
 
 def test_nobody_waits_where_the_api_server_runs_no_pods() -> None:
-    assert job(wait_for_rollout=False).inputs["metadata"]["annotations"] == {
-        "pulumi.com/replaceUnready": "true",
-        "pulumi.com/skipAwait": "true",
-    }
+    assert job(wait_for_rollout=False).inputs["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
 
 
 def test_a_product_without_a_namespace_is_refused() -> None:
