@@ -48,11 +48,12 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
 
 
 OPS = (
-    ("errors", "console", "process", "aws"),
+    ("check", "errors", "console", "process", "aws"),
     ("verify",),
     ("plan",),
     ("deploy",),
     ("dev",),
+    ("phase0",),
     ("up", "release"),
     ("__main__",),
 )
