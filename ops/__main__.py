@@ -198,7 +198,13 @@ def release_command(stack: str, service: str, image: str, migration_image: str) 
 
 @commands.command("media-sync")
 @stack_option
-@click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="the folder with the media",
+)
 @click.option("--dry-run", is_flag=True, help="say what would be copied, compare, and copy nothing")
 def media_sync_command(stack: str, source: Path, dry_run: bool) -> int:
     """Copy a folder of media to the bucket, and compare."""

@@ -19,11 +19,15 @@ from ops.dev import servers
 from ops.errors import ExitCode, FailedError
 from settings.problems import OperatorError, Problem, SettingsError
 
-STACK_COMMANDS = ("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "release", "tunnel")
+STACK_COMMANDS = (
+    *("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "release", "tunnel"),
+    *("media-sync", "phase0", "handoff"),
+)
 
 REQUIRED = {
     "env": ["--service", "payload"],
     "release": ["--service", "payload", "--image", "x"],
+    "media-sync": ["--from", "."],
     "completion": ["bash"],
 }
 
@@ -209,6 +213,6 @@ def test_the_shell_offers_commands_options_and_stacks(
 
 def test_make_passes_the_stack_to_every_command_that_takes_one() -> None:
     makefile = (settings.ROOT / "Makefile").read_text()
-    calls = dict(re.findall(r"^\t@?\$\(OPS\) ([a-z]+)(.*)$", makefile, re.MULTILINE))
+    calls = dict(re.findall(r"^\t@?\$\(OPS\) ([a-z0-9-]+)(.*)$", makefile, re.MULTILINE))
     assert set(calls) >= {*STACK_COMMANDS, "golden", "diff"}
     assert {name for name, options in calls.items() if "--stack $(STACK)" in options} == set(STACK_COMMANDS)
