@@ -24,6 +24,7 @@ from settings.models import (
     LocalState,
     MediaSettings,
     MigrationSettings,
+    MonitoringSettings,
     NamespaceSettings,
     PgBouncerSettings,
     PoolSettings,
@@ -126,7 +127,7 @@ def _reserved_keys(raw: Mapping[str, Any]) -> Iterator[Key]:
 def _completed(raw: dict[str, Any], local: Any) -> Any:
     """Fills in what the config does not hold, and gives the kind of the database server, whatever is there."""
     server = _mapping(raw, "database").get("server")
-    for name in ("media", "kubernetes", "valkey", *(() if server == "rds" else ("aws",))):
+    for name in ("media", "kubernetes", "valkey", "monitoring", *(() if server == "rds" else ("aws",))):
         if raw.get(name) == {}:  # Pulumi.yaml's default: the stack has none
             del raw[name]
     products = _mapping(raw, "products")

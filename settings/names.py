@@ -52,7 +52,7 @@ RESERVED_PREFIXES = ("pg_", "rds_")
 VALKEY_USERS = ("default", VALKEY_METRICS_USER)
 """Users that every Valkey has: the product that uses it logs in under its own name, which cannot be one of these."""
 
-EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"))
+EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"), ("monitoring", "storageClass"))
 """Facts about the EKS cluster; kind and k3d have a default StorageClass, and need no ingress controller."""
 FACTS = (
     *EKS_FACTS,
@@ -64,6 +64,8 @@ FACTS = (
     ("pgbouncer", "exporterImage"),
     ("valkey", "image"),
     ("valkey", "exporterImage"),
+    ("monitoring", "image"),
+    ("monitoring", "alertmanagerImage"),
 )
 """Facts about an account, a registry or a cluster: the repository does not know them, a deploy must be given them."""
 

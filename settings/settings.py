@@ -12,6 +12,7 @@ from settings.models import (
     KubernetesSettings,
     LocalState,
     MediaSettings,
+    MonitoringSettings,
     PgBouncerSettings,
     Product,
     RdsSettings,
@@ -46,6 +47,7 @@ class Settings(Section):
     """The PostgreSQL 15 server."""
     pgbouncer: PgBouncerSettings = PgBouncerSettings()
     valkey: ValkeySettings | None = None
+    monitoring: MonitoringSettings | None = None
     rotations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(default_factory=dict)
     """A counter for each secret to rotate, by login role, admin role or env variable; raising it generates that secret
     anew. Nothing rotates in a local stack."""

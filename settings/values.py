@@ -126,6 +126,7 @@ Domain = Annotated[
 Origin = Annotated[
     str, _Form(rf"https?://({_LABEL}\.)*{_LABEL}(:\d{{1,5}})?", "an origin such as https://example.com, no path")
 ]
+HttpsUrl = Annotated[str, _Form(r"https://\S+[^/\s]", "a URL such as https://example.com/path, no slash at its end")]
 Arn = Annotated[str, _Form(r"arn:aws[a-z-]*:\S+", "an ARN such as arn:aws:iam::123456789012:role/deploy")]
 AwsAccountId = Annotated[str, _Form(r"\d{12}", "the 12 digits of an AWS account")]
 AwsRegion = Annotated[str, _Form(r"[a-z]{2}(-[a-z]+)+-\d", "an AWS region such as eu-central-1")]

@@ -15,6 +15,14 @@ VALKEY_IMAGES = {
     "exporterImage": f"oliver006/redis_exporter:v1.74.0@sha256:{'f' * 64}",
 }
 
+MONITORING = {
+    "webhookUrl": "https://chat.example.com/hook",
+    "runbooks": "https://git.example.com/platform/docs/runbooks",
+    "image": f"prom/prometheus:v3.5.0@sha256:{'4' * 64}",
+    "alertmanagerImage": f"prom/alertmanager:v0.28.1@sha256:{'5' * 64}",
+}
+"""Prometheus and Alertmanager, as `lightwave:monitoring` names them."""
+
 SERVICES: dict[str, dict[str, Any]] = {
     "payload": {
         "image": f"ghcr.io/example/payload:1.4.0@sha256:{'1' * 64}",

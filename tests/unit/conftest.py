@@ -9,12 +9,13 @@ import pytest
 
 import settings
 from ops.plan.recorder import Recording, record_stack
-from tests.configs import IMAGES, SERVICES, VALKEY_IMAGES
+from tests.configs import IMAGES, MONITORING, SERVICES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")
 PROD_WITH_SERVICES = "prod with services"
 """Prod that names the services' images."""
-RECORDED = (*STACKS, PROD_WITH_SERVICES)
+PROD_WITH_MONITORING = "prod with monitoring"
+RECORDED = (*STACKS, PROD_WITH_SERVICES, PROD_WITH_MONITORING)
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
@@ -78,6 +79,8 @@ def recording_of() -> Callable[[str], Recording]:
     def recorded(stack: str) -> Recording:
         if stack == PROD_WITH_SERVICES:
             return record_stack("prod", overrides={"lightwave:services": SERVICES})
+        if stack == PROD_WITH_MONITORING:
+            return record_stack("prod", overrides={"lightwave:monitoring": MONITORING})
         return record_stack(stack)
 
     return recorded
