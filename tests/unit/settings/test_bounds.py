@@ -29,6 +29,17 @@ BOUNDS: dict[str, Bounds] = {
     "kubernetes.namespaces.<name>.quota.pods": (1, 500, None),
     "local.databasePort": (1, 65535, None),
     "local.pgbouncerPort": (1, 65535, None),
+    "monitoring.retentionDays": (1, 365, 15),
+    "monitoring.storageGib": (2, 1024, 10),
+    "services.<name>.replicas": (0, 100, None),
+    "services.<name>.autoscaling.min": (1, 100, None),
+    "services.<name>.autoscaling.max": (1, 100, None),
+    "services.<name>.autoscaling.cpuPercent": (10, 100, 70),
+    "services.<name>.migration.minutes": (1, 1440, 15),
+    "services.<name>.worker.replicas": (0, 100, None),
+    "services.<name>.worker.autoscaling.min": (1, 100, None),
+    "services.<name>.worker.autoscaling.max": (1, 100, None),
+    "services.<name>.worker.autoscaling.cpuPercent": (10, 100, 70),
 }
 """By key: the least and the most that it takes, and its default."""
 
@@ -39,6 +50,7 @@ SWITCHES = {
     "media.zoneSingletons": True,
     "kubernetes.networkPolicyEnforced": False,
     "kubernetes.waitForRollout": True,
+    "services.<name>.migration.enabled": True,
 }
 """By key, its default."""
 

@@ -81,7 +81,7 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
 def _text(value: Any) -> str:
     try:
         return str(value)[:99]
-    except ValueError:  # an int of more digits than Python prints
+    except ValueError:  # a number in it is too long to print
         return "5"
 
 
@@ -111,7 +111,7 @@ def _mangle(draw: st.DrawFn, config: dict[str, Any]) -> None:
         case "wrap":
             container[last] = [container[last]]
         case "text":
-            container[last] = _text(container[last])
+            container[last] = _text(container[last]) if isinstance(container[last], bool | str | dict | list) else "5"
         case _:
             container[last] = None
 
