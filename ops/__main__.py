@@ -158,7 +158,7 @@ def verify_command(stack: str, as_json: bool) -> int:
     """Prove the running platform against the product table."""
     from ops.deploy import commands
 
-    return commands.verify(stack, as_json=as_json)
+    return commands.as_declared(stack, commands.verify(stack, as_json=as_json))
 
 
 @commands.command("env")
@@ -275,6 +275,20 @@ def print_error(error: "OperatorError") -> "ExitCode":
     return ExitCode.FAILED if isinstance(error, FailedError) else ExitCode.REFUSED
 
 
+def _unforeseen(error: Exception) -> "OperatorError":
+    """Prints the traceback of an error that no command expects; what ends the output names it again, with a fix."""
+    import traceback
+
+    from ops.errors import FailedError
+
+    click.echo("".join(traceback.format_exception(error)), err=True)
+    said = " ".join(str(error).split())
+    return FailedError(
+        f"{type(error).__name__}{f': {said}' if said else ''}",
+        "run the command again; if it fails again, report it with the traceback above",
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status of the process (`ExitCode`)."""
     try:
@@ -285,11 +299,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:  # an interrupt
         click.echo("interrupted: what was done so far stays; the same command goes on from there", err=True)
         return 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last resort: nothing may end without a fix)
         from settings.problems import OperatorError
 
         if not isinstance(error, OperatorError):
-            raise
+            error = _unforeseen(error)
         return print_error(error)
     return int(status or 0)
 

@@ -60,7 +60,8 @@ def _product(found: Settings, service: str) -> Product:
     for name, product in able.items():
         if service in (name, product.service):
             return product
-    raise OperatorError(Problem(key=f"SERVICE={service}", what="no such service", expected=", ".join(able)))
+    fix = "make release SERVICE=<one of them> IMAGE=<name>@sha256:<digest>"
+    raise OperatorError(Problem(key=f"SERVICE={service}", what="no such service", expected=", ".join(able), fix=fix))
 
 
 def _check(option: str, image: str) -> None:

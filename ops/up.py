@@ -36,6 +36,7 @@ def up(stack: str, *, remove: bool = False) -> ExitCode:
     OperatorError with the fix where a step refused, FailedError where the proof found wrong checks that no update
     heals, SettingsError where the config is wrong.
     """
+    state.require_own_folder(stack)
     # Held for the whole run, so that a second `make up` waits; single steps also take the lock of the state.
     with locked(state.folder(stack), "up"):
         return _up(stack, remove=remove)
@@ -46,6 +47,7 @@ def down(stack: str, *, wipe: bool = False) -> ExitCode:
 
     Raises OperatorError where the stack is not local.
     """
+    state.require_own_folder(stack)
     folder = state.folder(stack)
     # The folder alone is enough: a stack whose config was removed or is wrong can still be stopped.
     if not checks.declared_local(stack) and not servers.started_from(folder):
@@ -74,8 +76,9 @@ def _up(name: str, *, remove: bool) -> ExitCode:
     settings = state.prepare(name)
     stack = LocalStack.of(settings, folder)
     with steps() as step:
-        running = servers.start(settings, report=step)
-    say(*running.actions, *running.notes)
+        # The pooler follows the roles, as in production: a table that is refused must not reach it.
+        database = servers.start(settings, report=step, pooler=False)
+    say(*database.actions)
 
     with closing(admin.connect(stack.state)) as connection:
         try:
@@ -84,13 +87,16 @@ def _up(name: str, *, remove: bool) -> ExitCode:
             _restart_pooler(stack)  # roles may have changed before it failed
             raise
         if built.changes:
-            _restart_pooler(stack)
+            servers.stop_pooler(stack.directory)
+        with steps() as step:
+            running = servers.start(settings, report=step)
+        say(*running.actions, *running.notes)
         if not _verified(stack):
             built = _heal(stack, connection, built)
 
     written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
-    _report(name, running, built.by, built.changes or list(running.actions), written.files)
+    _report(name, running, built.by, built.changes or [*database.actions, *running.actions], written.files)
     return ExitCode.OK
 
 

@@ -41,10 +41,13 @@ class PoolSettings(Section):
 
 
 class EgressSettings(Section):
-    """A way from one product's service to the internet."""
+    """A way from one product's service out of the cluster."""
 
     port: values.Port
-    """The TCP port, on every public IPv4 address; private networks stay closed."""
+    """The TCP port that it leads to."""
+    cidrs: tuple[values.Cidr, ...] = ()
+    """Networks that it leads to, such as 169.254.170.23/32 on port 80 for EKS Pod Identity, or the subnets of a VPC
+    endpoint; every public IPv4 address without them, and no private one."""
 
 
 def _idle_in_transaction(product: dict[str, Any]) -> int:
@@ -85,8 +88,8 @@ class Product(Section):
     namespace: values.DnsLabel | None = None
     """The Kubernetes namespace that its service runs in, if it has one."""
     egress: Annotated[tuple[EgressSettings, ...], Field(default_factory=_egress)]
-    """Ports on the internet that its service's pods may connect to: 443 for Payload, 443 and 587 for Django, unless the
-    entry says otherwise. Goes with `framework` and `namespace`."""
+    """Ports outside the cluster that its service's pods may connect to: on the internet 443 for Payload, 443 and 587
+    for Django, unless the entry says otherwise. Goes with `framework` and `namespace`."""
 
     @property
     def search_path(self) -> tuple[str, ...]:
@@ -308,6 +311,10 @@ class KubernetesSettings(Section):
     database_cidrs: tuple[values.Cidr, ...] = ()
     """Networks in which PostgreSQL listens, for the pods' egress policies; those of its subnets without them. Required
     in a local stack."""
+    dns_cidrs: tuple[values.Cidr, ...] | None = None
+    """Addresses of DNS servers that pods may ask besides the pods labelled `k8s-app: kube-dns`: 169.254.20.10/32 with
+    NodeLocal DNSCache, the kube-dns Service's address with EKS Auto Mode; an empty list for a cluster that has only
+    the pods. On EKS each deploy warns without it."""
     database_host: values.HostName | None = None
     """Where pods of kind or k3d reach the local PostgreSQL: a name, or an address on which it then listens too."""
     namespaces: dict[values.DnsLabel, NamespaceSettings]

@@ -61,7 +61,8 @@ def _rows(key: str, field: Schema, *, required: bool) -> Iterator[tuple[str, ...
         expected = words.expected(schema)
     meaning = field.get("description") or schema.get("description", "")
     yield f"`{key}`", type_, shown, _cell(expected), _cell(meaning)
-    for outer, inner in ((key, schema), (f"{key}.<name>", each)):
+    items = words.resolved(schema["items"]) if "items" in schema else {}
+    for outer, inner in ((key, schema), (f"{key}.<name>", each), (f"{key}[n]", items)):
         for name in words.keys(inner):
             yield from _rows(f"{outer}.{name}", inner["properties"][name], required=name in inner.get("required", ()))
 

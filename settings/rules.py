@@ -106,10 +106,14 @@ def _egress(products: Products) -> Mistakes:
         if given and not (product.framework and product.namespace):
             expected = "nothing, or framework and namespace as well"
             yield Mistake(("products", name, "egress"), "has no pods to apply to", expected, "remove")
-        ports = [way.port for way in product.egress]
-        for index, port in enumerate(ports):
-            if port in ports[:index]:
-                yield Mistake(("products", name, "egress", index), f"{port} is there twice", "each port once", "remove")
+        ways = [(way.port, bool(way.cidrs)) for way in product.egress]
+        for index, way in enumerate(product.egress):
+            key = ("products", name, "egress", index)
+            if ways[index] in ways[:index]:
+                expected = "each port once, and once more with cidrs"
+                yield Mistake(key, f"{way.port} is there twice", expected, "remove")
+            if "cidrs" in way.model_fields_set and not way.cidrs:
+                yield Mistake((*key, "cidrs"), "is empty", "one or more networks, or no cidrs for the internet", "edit")
 
 
 @_rule

@@ -107,4 +107,11 @@ class Settings(Section):
                 f"with enableNetworkPolicy=true); then: pulumi config set --stack {self.stack} --path "
                 "lightwave:kubernetes.networkPolicyEnforced true"
             )
+        if self.kubernetes and self.kubernetes.context is None and self.kubernetes.dns_cidrs is None:
+            found.append(
+                "with network policies enforced, pods may ask only pods labelled k8s-app: kube-dns for names, which "
+                "clusters with NodeLocal DNSCache or EKS Auto Mode do not use: they would resolve nothing; set "
+                f"kubernetes.dnsCidrs in Pulumi.{self.stack}.yaml as docs/runbooks/first-deploy.md says, [] to keep "
+                "the pods alone"
+            )
         return tuple(found)

@@ -7,7 +7,7 @@ destination's, where these namespaces are the platform's own.
 
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pulumi
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgsDict
@@ -99,9 +99,11 @@ def platform_flows(
     edge_namespace: str | None,
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
+    dns_cidrs: Sequence[str] = (),
     alerting: bool = False,
 ) -> tuple[Flow, ...]:
-    """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens.
+    """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens, `dns_cidrs` those of DNS servers
+    that are no pods.
 
     `alerting` says whether Alertmanager runs in `shared`. Products without a namespace have no pods and so no flows.
     Without `edge_namespace` nothing from outside reaches a service.
@@ -128,6 +130,9 @@ def platform_flows(
         )
         for namespace in (*namespaces, SHARED_NAMESPACE)
     ]
+    if dns_cidrs:
+        servers = Networks(cidrs=dns_cidrs)
+        flows += [replace(flow, name="dns-servers", destination=servers) for flow in flows]
     for namespace in namespaces:
         pods = Pods(namespace=namespace)
         migrations = Pods(namespace=namespace, labels=MIGRATION)
@@ -169,11 +174,15 @@ def platform_flows(
     # R2, mail and AI services have no fixed addresses that a policy could name. By default Django and its workers have
     # 443 and 587: subscriptions, AI conversations and mail. Payload has 443, for R2; its env has no mail server.
     flows += [
-        Flow(name=f"{labels[NAME_LABEL]}-to-internet-{way.port}", source=source, destination=internet, port=way.port)
+        Flow(
+            name=f"{labels[NAME_LABEL]}-to-{'networks' if way.cidrs else 'internet'}-{way.port}",
+            source=Pods(namespace=product.namespace, labels=labels),
+            destination=Networks(cidrs=way.cidrs) if way.cidrs else internet,
+            port=way.port,
+        )
         for product in products
         if product.namespace is not None
         for labels in SERVICE_PODS.get(product.framework or "", ())
-        for source in [Pods(namespace=product.namespace, labels=labels)]
         for way in product.egress
     ]
     return tuple(flows)

@@ -17,7 +17,10 @@ def admin_login(settings: Settings) -> tuple[Endpoint, SecretStr]:
     """
     production = settings.production
     if production is None:
-        raise OperatorError(f"stack {settings.stack}: its database is local; its login is in its own state")
+        raise OperatorError(
+            f"stack {settings.stack}: its database is local; its login is in its own state",
+            f"make env STACK={settings.stack} SERVICE=<service>",
+        )
     login = json.loads(aws.secret(admin_secret(settings.stack), production.aws.region))
     tunnel = production.rds.admin_endpoint
     endpoint = Endpoint(

@@ -10,7 +10,7 @@ import settings as config
 from ops.check import show
 from ops.console import in_ci, say
 from ops.deploy.admin_login import admin_login
-from ops.deploy.checks import Checks
+from ops.deploy.checks import Checks, declared_local
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.errors import ExitCode, FailedError
 from ops.verify import report
@@ -19,6 +19,7 @@ from settings import ADMIN, HOST
 from settings.problems import OperatorError, Problem
 
 _GUARD = ("--policy-pack", "policies")
+_DRIFT = "docs/runbooks/drift.md"
 _NO_CHANGES_EXPECTED = "no changes were expected"
 
 Verify = Callable[[str], ExitCode]
@@ -65,7 +66,18 @@ def deploy(stack: str, verify: Verify = verify) -> ExitCode:
     outcome = pulumi.run("up", *_GUARD, "--yes")
     if outcome.status:
         raise outcome.failure("what to do now: docs/runbooks/interrupted-deploy.md")
-    return verify(stack)
+    return as_declared(stack, verify(stack))
+
+
+def as_declared(stack: str, verified: ExitCode) -> ExitCode:
+    """OK. Raises FailedError with the fix where `verify` found a difference."""
+    if verified is ExitCode.OK:
+        return verified
+    again = f"make up STACK={stack}: it makes roles and grants again as they are declared"
+    raise FailedError(
+        f"the database of stack {stack} differs from the product table; every wrong check is above",
+        again if declared_local(stack) else _DRIFT,
+    )
 
 
 def drift(stack: str, verify: Verify = verify) -> ExitCode:
@@ -81,7 +93,7 @@ def drift(stack: str, verify: Verify = verify) -> ExitCode:
         resources = "DIFFER from what is declared"
     elif outcome.status:
         resources = "COULD NOT BE COMPARED"
-        problems += outcome.failure("").problems
+        problems += outcome.failure(_DRIFT).problems
     try:
         same = verify(stack) is ExitCode.OK
         database = "as the product table says" if same else "DIFFERS from the product table"
@@ -91,7 +103,7 @@ def drift(stack: str, verify: Verify = verify) -> ExitCode:
     say(f"\nDrift of stack {stack}:", f"  resources  {resources}", f"  database   {database}")
     if same and not outcome.status:
         return ExitCode.OK
-    say("Details above. What to do: docs/runbooks/drift.md")
+    say(f"Details above. What to do: {_DRIFT}")
     if problems:
         raise FailedError(problems)
     return ExitCode.FAILED

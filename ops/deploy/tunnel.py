@@ -50,7 +50,10 @@ def open_tunnel(stack: str, target: str) -> ExitCode:
         settings = config.load(stack, config.stack_config(stack))
     production = settings.production
     if production is None:
-        raise OperatorError(f"stack {stack}: its database is local, there is nothing to tunnel to")
+        raise OperatorError(
+            f"stack {stack}: its database is local, there is nothing to tunnel to",
+            "name a stack on RDS, such as STACK=prod",
+        )
     region = production.aws.region
     if problems := list(missing(stack, region, target)):
         raise OperatorError(problems)

@@ -25,7 +25,7 @@ def connect(state: LocalState) -> psycopg.Connection[Any]:
 
 def require(stack: LocalStack, where: str) -> None:
     """Raises ServersError unless the admin can log in to the data in `where`, which another state may have made."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline, name = time.monotonic() + START_SECONDS, stack.settings.stack
     while True:
         try:
             return connect(stack.state).close()
@@ -34,8 +34,9 @@ def require(stack: LocalStack, where: str) -> None:
                 time.sleep(0.1)
                 continue
             if "authentication failed" not in str(error):
-                raise ServersError(f"PostgreSQL runs and does not answer: {error}") from None
-            name = stack.settings.stack
+                raise ServersError(
+                    f"PostgreSQL runs and does not answer: {error}", f"{make(name, 'down')}, then {make(name, 'up')}"
+                ) from None
             raise ServersError(
                 f"the data in {where} were made with other passwords than {stack.directory / 'state.json'} holds",
                 f"bring that file back, or run: {make(name, 'down WIPE=1')}, then {make(name, 'up')}",

@@ -42,11 +42,11 @@ def admin_verifier(stack: LocalStack) -> str:
     return verifier
 
 
-def environment(stack: LocalStack) -> dict[str, str]:
-    """What local/compose.yaml takes from its environment."""
+def environment(stack: LocalStack, *, running: bool = True) -> dict[str, str]:
+    """What local/compose.yaml takes from its environment; `running`: containers of the stack are there already."""
     users = stack.pgbouncer_users()
     ini = PgBouncerIni.for_local(stack.settings, auth_file_path="/etc/pgbouncer/userlist.txt", in_container=True)
-    store = beside.s3_environment(stack)
+    store = beside.s3_environment(stack, has_data=running)
     valkey_conf, valkey_acl = beside.valkey_files(
         stack,
         bind="0.0.0.0",  # noqa: S104 (in the container; published on the loopback address alone)
@@ -56,7 +56,7 @@ def environment(stack: LocalStack) -> dict[str, str]:
     )
     return {
         "ADMIN_VERIFIER": admin_verifier(stack),
-        "VALKEY_PORT": str(beside.valkey_port(stack)),
+        "VALKEY_PORT": str(beside.valkey_port(stack, has_data=running)),
         "VALKEY_CONF": valkey_conf,
         "VALKEY_ACL": valkey_acl,
         "VALKEY_CHECKSUM": sha256((valkey_conf + valkey_acl).encode()).hexdigest(),
@@ -95,17 +95,18 @@ class Containers:
             )
         return command
 
-    def start(self, stack: LocalStack, report: Report, *, extras: bool = True) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool = True, pooler: bool = True) -> Running:
         """Starts what does not run, and replaces the containers whose configuration changed."""
-        given = environment(stack)
+        before = self._containers()
+        given = environment(stack, running=bool(before))
         files = [COMPOSE_FILE]
         if address := stack.cluster_address():
             files.append(COMPOSE_CLUSTER_FILE)
             given["CLUSTER_ADDRESS"] = address
-        before = self._containers()
-        report("starting PostgreSQL 15 and PgBouncer in containers (the first time their images are fetched)")
+        what = "PostgreSQL 15 and PgBouncer" if pooler else "PostgreSQL 15"
+        report(f"starting {what} in containers (the first time, images are fetched)")
         wait = ["up", "--detach", "--wait", "--wait-timeout", "180"]
-        self._run([*wait, "postgres", "pgbouncer"], given, files=files)
+        self._run([*wait, "postgres", *(["pgbouncer"] if pooler else [])], given, files=files)
         notes = []
         try:
             if extras:
@@ -134,7 +135,8 @@ class Containers:
 
     def stop_pooler(self) -> None:
         """Stops PgBouncer alone."""
-        self._run(["stop", "pgbouncer"])
+        if self.status().pgbouncer:
+            self._run(["stop", "pgbouncer"])
 
     def wipe(self) -> None:
         """Removes the volumes."""

@@ -71,14 +71,18 @@ def product_of(settings: Settings, service: str) -> Product:
         if service in (product.name, product.service):
             return product
     known = ", ".join(f"{product.name} ({product.service})" for product in with_env)
-    raise EnvFileError(Problem(key=f"SERVICE={service}", what="no such service", expected=known))
+    fix = f"make env STACK={settings.stack} SERVICE=<one of them>"
+    raise EnvFileError(Problem(key=f"SERVICE={service}", what="no such service", expected=known, fix=fix))
 
 
 def for_local(settings: Settings, product: Product, extras: Extras | None = None) -> list[EnvEntry]:
     """The entries of a service that runs on this machine, from the stack's state; `extras`: what runs besides."""
     local = settings.local
     if local is None or product.framework is None:
-        raise EnvFileError(f"stack {settings.stack} is not local, or {product.name} has no service")
+        raise EnvFileError(
+            f"stack {settings.stack} is not local, or {product.name} has no service",
+            "name a local stack, and a product with a framework",
+        )
     extras = extras or Extras()
     store = extras.store or NO_STORE
     return service_env(

@@ -15,13 +15,20 @@ FILE = "extras.json"
 """In a stack's folder: the generated ports and keys."""
 
 
-def valkey_port(stack: LocalStack) -> int:
-    """Where the stack's Valkey listens; reserved on the first call."""
-    return int(_kept(stack, {"valkeyPort": lambda taken: ports.reserve(stack.directory, 6379, taken)})["valkeyPort"])
+def valkey_port(stack: LocalStack, *, has_data: bool) -> int:
+    """Where the stack's Valkey listens; reserved on the first call.
+
+    Without data it was never started: a port that another process took since is chosen again.
+    """
+    kept = _kept(stack, {"valkeyPort": lambda taken: ports.reserve(stack.directory, 6379, taken)}, again=not has_data)
+    return int(kept["valkeyPort"])
 
 
-def s3_environment(stack: LocalStack) -> dict[str, str]:
-    """What local/s3.sh takes in both kinds of servers, and PORT, where the store listens; made on the first call."""
+def s3_environment(stack: LocalStack, *, has_data: bool) -> dict[str, str]:
+    """What local/s3.sh takes in both kinds of servers, and PORT, where the store listens; made on the first call.
+
+    The port is chosen again as in `valkey_port`.
+    """
     kept = _kept(
         stack,
         {
@@ -29,6 +36,7 @@ def s3_environment(stack: LocalStack) -> dict[str, str]:
             "s3AccessKeyId": lambda _: password(),
             "s3SecretAccessKey": lambda _: password(),
         },
+        again=not has_data,
     )
     return {
         "BUCKET": BUCKET,
@@ -64,11 +72,17 @@ def _read(stack: LocalStack) -> dict[str, str | int]:
     return kept
 
 
-def _kept(stack: LocalStack, wanted: Mapping[str, Callable[[list[int]], str | int]]) -> dict[str, str | int]:
-    """The file's values, completed by what is missing; a generator gets the ports that are taken already."""
+def _kept(
+    stack: LocalStack, wanted: Mapping[str, Callable[[list[int]], str | int]], *, again: bool
+) -> dict[str, str | int]:
+    """The file's values, completed by what is missing; a generator gets the ports that are taken already.
+
+    `again`: ports that are not free are chosen again.
+    """
     kept = before = _read(stack)
     for name, make in wanted.items():
-        if name not in kept:
+        value = kept.get(name)
+        if value is None or (again and isinstance(value, int) and not ports.port_is_free(value)):
             taken = [stack.state.database_port, stack.state.pgbouncer_port]
             kept = {**kept, name: make([*taken, *(value for value in kept.values() if isinstance(value, int))])}
     if kept != before:

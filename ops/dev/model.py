@@ -122,10 +122,10 @@ class Servers(Protocol):
     def require(self, report: Report, /) -> None:
         """Installs what is missing, where that may be done. Raises ServersError where the servers cannot be started."""
 
-    def start(self, stack: LocalStack, report: Report, *, extras: bool) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool, pooler: bool = True) -> Running:
         """Starts what does not run and reconfigures what changed; `extras`: Valkey and the S3 store as well.
 
-        Raises ServersError with the fix.
+        Without `pooler`, PostgreSQL alone. Raises ServersError with the fix.
         """
 
     def stop(self) -> tuple[str, ...]:

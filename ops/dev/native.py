@@ -51,8 +51,9 @@ class Native:
         """Installs the programs where they are missing and may be installed. Raises ServersError otherwise."""
         packages.require(report)
 
-    def start(self, stack: LocalStack, report: Report, *, extras: bool = True) -> Running:
+    def start(self, stack: LocalStack, report: Report, *, extras: bool = True, pooler: bool = True) -> Running:
         """Starts what does not run, and applies what changed."""
+        servers = self._servers if pooler else (self._postgresql,)
         binaries = packages.require(report)
         if extras:
             binaries = packages.with_extras(binaries, report)
@@ -61,7 +62,7 @@ class Native:
             kind=self.kind,
             database_port=stack.state.database_port,
             pgbouncer_port=stack.state.pgbouncer_port,
-            actions=tuple(action for server in self._servers for action in server.start(stack, binaries)),
+            actions=tuple(action for server in servers for action in server.start(stack, binaries)),
             extras=beside.of(stack),
             notes=packages.missing_extras(binaries) if extras else (),
             socket_directory=self._postgresql.socket_directory,

@@ -42,14 +42,15 @@ class ObjectStore:
         if binaries.versitygw is None:
             return []
         folder = self._home.subfolder(_FOLDER)
-        environment = extras.s3_environment(stack)
+        started = self.process() is not None or (folder / BUCKET).exists()
+        environment = extras.s3_environment(stack, has_data=started)
         port, log = int(environment["PORT"]), self._home.path / "s3.log"
         if self.process() or not self._home.may_start(port, _PROGRAM, _FOLDER, "s3Port", extras.FILE):
             return []
         given = {"LISTEN": HOST, "DATA": str(folder), "VERSITYGW": str(binaries.versitygw)}
         # As text: the servers' user may not be able to read this checkout.
         self._home.launch(["sh", "-c", _SCRIPT.read_text()], env={**environment, **given}, log=log)
-        processes.wait(lambda: _answers(f"http://{HOST}:{port}/{BUCKET}"), f"the S3 store does not answer; see {log}")
+        processes.wait(lambda: _answers(f"http://{HOST}:{port}/{BUCKET}"), "the S3 store does not answer", f"see {log}")
         return [f"S3 store started on {HOST}:{port}"]
 
 

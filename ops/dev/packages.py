@@ -183,7 +183,8 @@ def _apt(packages: str, services: Mapping[str, str]) -> None:
     # A service that was there before belongs to somebody.
     units = " ".join(name for name, place in services.items() if not Path(place).exists())
     script = _INSTALL.replace("{packages}", packages).replace("{units}", units)
-    output([*_root(), "sh"], timeout=_INSTALL_SECONDS, stdin=script)
+    fix = "remove the cause that apt names, then run the command again"
+    output([*_root(), "sh"], timeout=_INSTALL_SECONDS, stdin=script, fix=fix)
 
 
 def _os_release() -> dict[str, str]:

@@ -73,7 +73,7 @@ class PgBouncer:
         self._home.run([program, "-q", "-d", ini], fix=f"see {log}")
         # The pid file is the last step of its start.
         processes.wait(
-            lambda: not ports.port_is_free(port) and _written(pid_file), f"PgBouncer does not listen; see {log}"
+            lambda: not ports.port_is_free(port) and _written(pid_file), "PgBouncer does not listen", f"see {log}"
         )
 
 

@@ -45,7 +45,12 @@ def end(process: psutil.Process, *signals: signal.Signals) -> None:
             ) from None
         last = number is signals[-1]
         try:
-            wait(lambda: not runs(process), f"process {process.pid} does not stop", seconds=20 if last else 5)
+            wait(
+                lambda: not runs(process),
+                f"process {process.pid} does not stop",
+                f"kill -9 {process.pid}, then run the command again",
+                seconds=20 if last else 5,
+            )
         except ServersError:
             if last:
                 raise
@@ -58,10 +63,10 @@ def runs(process: psutil.Process) -> bool:
     return False
 
 
-def wait(condition: Callable[[], bool], otherwise: str, seconds: float = START_SECONDS) -> None:
-    """Waits until the condition holds. Raises ServersError with `otherwise` where it does not in time."""
+def wait(condition: Callable[[], bool], otherwise: str, fix: str, seconds: float = START_SECONDS) -> None:
+    """Waits until the condition holds. Raises ServersError with `otherwise` and `fix` where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise ServersError(otherwise)
+            raise ServersError(otherwise, fix)
         time.sleep(0.02)

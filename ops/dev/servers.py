@@ -29,11 +29,12 @@ def start(
     kind: Literal["auto"] | Kind = "auto",
     report: Report = print,
     extras: bool = True,
+    pooler: bool = True,
 ) -> Running:
     """Starts the servers of a local stack as its settings say; does nothing where they run so already.
 
-    `directory` is the stack's folder (`state.folder`); without `extras` there is no Valkey and no S3 store. Raises
-    ServersError with the fix.
+    `directory` is the stack's folder (`state.folder`); without `extras` there is no Valkey and no S3 store. Without
+    `pooler` PostgreSQL alone is started, and the others stay as they are. Raises ServersError with the fix.
     """
     stack = LocalStack.of(settings, directory or state.folder(settings.stack))
     with locked(stack.directory):
@@ -43,7 +44,7 @@ def start(
             _require_ports(stack)
         # Before anything is started: a killed start can be stopped, and goes on with the same kind of servers.
         write_private(stack.directory / state.RECORD, json.dumps({"kind": servers.kind}) + "\n")
-        return servers.start(stack, report, extras=extras)
+        return servers.start(stack, report, extras=extras and pooler, pooler=pooler)
 
 
 def stop(directory: Path, *, wipe: bool = False) -> tuple[str, ...]:

@@ -28,6 +28,10 @@ FILE = "state.json"
 RECORD = "servers.json"
 """In a stack's folder: which kind of servers was started from it. Once it is there, the ports stay as they are."""
 
+RESERVED = ("bin", "env", "lock", "pulumi", "servers", "up")
+"""In `.local/`, beside the stacks' folders: the completion's launcher and the Pulumi CLI, and what an earlier version
+kept there. A stack of such a name would share its folder, and a wipe would remove both."""
+
 _USUAL_DATABASE_PORT = 5432
 _USUAL_PGBOUNCER_PORT = 6432
 _PASSWORD_LENGTH = 40
@@ -37,6 +41,15 @@ _SALT_BYTES = 16
 def folder(stack: str) -> Path:
     """The ignored folder with everything that belongs to a local stack, but for what Pulumi keeps of it."""
     return state_file(stack).parent
+
+
+def require_own_folder(stack: str) -> None:
+    """Raises OperatorError where something else is kept in the stack's folder."""
+    if stack in RESERVED:
+        raise OperatorError(
+            f"no stack can be called {stack}: .local/{stack}/ is not a stack's folder",
+            f"git mv Pulumi.{stack}.yaml Pulumi.<another name>.yaml",
+        )
 
 
 def prepare(stack: str, directory: Path | None = None) -> Settings:

@@ -39,7 +39,8 @@ class Valkey:
         if binaries.valkey is None or not extras.uses_valkey(stack.settings):
             return []
         folder = self._home.subfolder(_FOLDER)
-        port = extras.valkey_port(stack)
+        started = self.process() is not None or (folder / "appendonlydir").exists()
+        port = extras.valkey_port(stack, has_data=started)
         acl_file, conf_file, log = folder / "users.acl", folder / "valkey.conf", folder / "valkey.log"
         conf, acl = extras.valkey_files(stack, bind=HOST, port=port, directory=str(folder), acl_path=str(acl_file))
         # With its own title the process could not be found by its configuration file.
@@ -52,5 +53,5 @@ class Valkey:
         if self.process() or not self._home.may_start(port, program, _CONF, "valkeyPort", extras.FILE):
             return []
         self._home.run([binaries.valkey, conf_file], fix=f"see {log}")
-        processes.wait(lambda: not ports.port_is_free(port), f"Valkey does not listen; see {log}")
+        processes.wait(lambda: not ports.port_is_free(port), "Valkey does not listen", f"see {log}")
         return [f"Valkey started on {HOST}:{port}"]

@@ -113,6 +113,9 @@ def media(subject: Subject) -> str:
     return f"{len(files)} files under {base}"
 
 
+_PUBLIC = "declare it in Payload's config with access.read for the public, and run its migrations"
+
+
 @check("All Payload collections working on PostgreSQL")
 def rest_api(subject: Subject) -> str:
     """Every collection and global answers the public, and users do not."""
@@ -120,11 +123,13 @@ def rest_api(subject: Subject) -> str:
     for name in COLLECTIONS:
         status, body = subject.answer(f"{subject.payload_url}/{name}?limit=1")
         if status != 200 or not isinstance(body, dict) or "docs" not in body:
-            wrong.append(Problem(what=f"{subject.payload_url}/{name} answers {status}; expected: 200 with docs"))
+            what = f"{subject.payload_url}/{name} answers {status}; expected: 200 with docs"
+            wrong.append(Problem(what=what, fix=_PUBLIC))
     for name in GLOBALS:
         status, body = subject.answer(f"{subject.payload_url}/globals/{name}")
         if status != 200 or not isinstance(body, dict):
-            wrong.append(Problem(what=f"{subject.payload_url}/globals/{name} answers {status}; expected: 200"))
+            what = f"{subject.payload_url}/globals/{name} answers {status}; expected: 200"
+            wrong.append(Problem(what=what, fix=_PUBLIC))
     status, _ = subject.answer(f"{subject.payload_url}/users")
     if status not in (401, 403):
         wrong.append(Problem(what=f"the public gets {status} from /users; expected: 401 or 403", fix="access.read"))

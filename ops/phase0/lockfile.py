@@ -34,7 +34,9 @@ def locked(folder: Path) -> dict[str, str]:
             try:
                 return packages(path.read_text())
             except (ValueError, AttributeError) as error:
-                raise OperatorError(f"{path} cannot be read: {error}") from error
+                raise OperatorError(
+                    f"{path} cannot be read: {error}", "install again, and commit the lock file"
+                ) from error
     raise OperatorError(f"{folder} has no lock file; expected: {' or '.join(_FILES)}", "commit the lock file")
 
 

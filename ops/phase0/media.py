@@ -97,7 +97,9 @@ class Bucket:
         )
         lines = done.stdout.splitlines()
         if done.returncode and not lines:
-            raise FailedError(f"rclone check failed: {done.stderr.strip()[-300:]}")
+            raise FailedError(
+                f"rclone check failed: {done.stderr.strip()[-300:]}", "remove the cause, then run it again"
+            )
         return {line[2:]: _DIFFERENT[line[0]] for line in lines if line[0] in _DIFFERENT}
 
     def object_keys(self) -> set[str]:
@@ -132,8 +134,12 @@ def sync(subject: Subject, source: Path, *, dry_run: bool) -> ExitCode:
     lost = [name for row in rows for name in row if name not in keys]
     say(f"media rows: {len(rows)}, files without an object: {len(lost)}")
     problems = [Problem(what=what, fix="make media-sync FROM=… again") for what in wrong]
-    problems += [Problem(what=f"a media row names {name}, which is not in the bucket") for name in lost]
+    upload = "upload it again in Payload's admin, or put it into the folder; then make media-sync FROM=… again"
+    problems += [Problem(what=f"a media row names {name}, which is not in the bucket", fix=upload) for name in lost]
     if problems:
-        more = [Problem(what=f"and {len(problems) - _SHOWN} more")] if len(problems) > _SHOWN else []
+        rest = Problem(
+            what=f"and {len(problems) - _SHOWN} more", fix="fix these first, then make media-sync FROM=… again"
+        )
+        more = [rest] if len(problems) > _SHOWN else []
         raise FailedError([*problems[:_SHOWN], *more])
     return ExitCode.OK

@@ -34,7 +34,10 @@ class Subject:
         for product in self.settings.products.values():
             if product.framework == framework:
                 return product
-        raise OperatorError(f"stack {self.settings.stack} has no product with framework {framework}")
+        raise OperatorError(
+            f"stack {self.settings.stack} has no product with framework {framework}",
+            f"add framework: {framework} to its entry in Pulumi.yaml",
+        )
 
     def checkout(self, framework: str) -> Path:
         """The checkout of its service."""
@@ -66,7 +69,10 @@ class Subject:
         try:
             return connect(self.admin[0], product.login_role, password)
         except psycopg.Error as error:
-            raise OperatorError(f"{product.login_role} cannot log in: {str(error).strip().splitlines()[0]}") from error
+            raise OperatorError(
+                f"{product.login_role} cannot log in: {str(error).strip().splitlines()[0]}",
+                f"make verify STACK={self.settings.stack}",
+            ) from error
 
     def answer(self, url: str, method: str = "GET") -> tuple[int, Any]:
         """Status and JSON body, None for another body. Raises OperatorError where nothing answers."""
@@ -79,4 +85,5 @@ class Subject:
         except urllib.error.HTTPError as error:
             return error.code, None
         except (urllib.error.URLError, OSError, ValueError) as error:
-            raise OperatorError(f"{url} does not answer: {getattr(error, 'reason', error)}") from error
+            reason = getattr(error, "reason", error)
+            raise OperatorError(f"{url} does not answer: {reason}", "start the service, or name another URL") from error

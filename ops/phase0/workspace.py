@@ -89,7 +89,9 @@ def _files(settings: Settings, workspace: Path, services: dict[str, object], *, 
 def _required(service: str, contract: object) -> list[str]:
     required = contract.get("required_variables", []) if isinstance(contract, dict) else None
     if not isinstance(required, list):
-        raise env.EnvFileError(f"{env.CONTRACT}: {service} has no list required_variables")
+        raise env.EnvFileError(
+            f"{env.CONTRACT}: {service} has no list required_variables", f"add it to the service in {env.CONTRACT}"
+        )
     return [str(name) for name in required]
 
 

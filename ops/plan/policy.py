@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ops.errors import FailedError
 from ops.plan import recorder
 from policies.rules import RULES
 from policies.rules.model import NotCheckable, Resource, ResourceRule, StackRule, Violation
@@ -25,8 +26,16 @@ def verdicts(resources: Iterable[Resource]) -> Iterator[Verdict]:
 
 
 def run(stack: str) -> int:
-    """Checks the stack's offline plan and prints the result; 1 where a rule is broken. Raises SettingsError."""
-    return report(stack, recorder.record_stack(stack).resources)
+    """Checks the stack's offline plan and prints the result.
+
+    Raises FailedError where a rule is broken, SettingsError where the config is wrong.
+    """
+    if report(stack, recorder.record_stack(stack).resources):
+        raise FailedError(
+            f"the plan of stack {stack} breaks the rules above, each with its fix",
+            f"change what they name, then: make policy STACK={stack}",
+        )
+    return 0
 
 
 def report(stack: str, resources: Iterable[Resource]) -> int:

@@ -258,7 +258,9 @@ def golden_at(ref: str, stack: str) -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str:
-    return process.output(["git", *arguments], timeout=GIT_TIMEOUT, cwd=settings.ROOT)
+    return process.output(
+        ["git", *arguments], timeout=GIT_TIMEOUT, cwd=settings.ROOT, fix="run it in a clone of the repository"
+    )
 
 
 def _parsed(text: str) -> dict[str, Any]:

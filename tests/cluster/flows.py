@@ -40,6 +40,7 @@ def flow_table(program: Program) -> tuple[Flow, ...]:
         products=program.settings.products.values(),
         edge_namespace=kubernetes.edge_namespace,
         database_cidrs=kubernetes.database_cidrs,
+        dns_cidrs=kubernetes.dns_cidrs or (),
     )
 
 

@@ -133,7 +133,7 @@ class Project:
         path = self.root / "Pulumi.dev.yaml"
         document = yaml.safe_load(path.read_text())
         document["config"] |= {f"lightwave:{key}": value for key, value in values.items()}
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def products(self) -> dict[str, Any]:
         """The product table as Pulumi.yaml has it."""

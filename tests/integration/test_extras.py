@@ -1,7 +1,9 @@
 """Valkey and the S3 store (versitygw) of a local stack, run natively; local/s3.sh is what compose.yaml runs too."""
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -12,7 +14,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from ops.dev import env as env_files
+from ops.dev import extras as beside
 from ops.dev import packages, servers
+from ops.dev.files import write_private
+from ops.dev.model import ServersError
+from settings import HOST
 from tests.integration.conftest import Platform, running_platform
 from tests.required import not_here
 
@@ -130,3 +136,32 @@ def test_a_second_start_changes_nothing_and_a_stop_ends_them(platform: Platform)
     assert started.extras == before
     # Queues outlive a restart.
     assert _valkey(env_of(platform, "django"), "GET", "key") == "value"
+
+
+@pytest.mark.parametrize(("key", "data"), [("valkeyPort", "valkey/appendonlydir"), ("s3Port", "s3/lightwave-media")])
+def test_a_port_that_was_taken_before_the_first_start_is_chosen_again(platform: Platform, key: str, data: str) -> None:
+    """As PostgreSQL's: nothing refers to it yet. Once there are data, services do, and it stays."""
+    servers.stop(platform.directory)
+    file = platform.directory / beside.FILE
+    kept = json.loads(file.read_text())
+    there = platform.directory / "servers" / data
+    aside = there.with_name("aside")
+    with socket.create_server((HOST, 0)) as taken:
+        write_private(file, json.dumps({**kept, key: taken.getsockname()[1]}))
+        with pytest.raises(ServersError, match=f"port {taken.getsockname()[1]} is taken by another process"):
+            servers.start(platform.settings, platform.directory, kind="native", report=lambda _: None)
+        there.rename(aside)
+        try:
+            started = servers.start(platform.settings, platform.directory, kind="native", report=lambda _: None)
+            chosen = json.loads(file.read_text())
+            assert chosen.keys() == kept.keys()
+            assert chosen[key] not in {taken.getsockname()[1], *(kept[other] for other in kept if other != key)}
+            assert {name: value for name, value in chosen.items() if name != key} == {
+                name: value for name, value in kept.items() if name != key
+            }
+            assert f":{chosen[key]}" in f"{started.extras.redis_url} {started.extras.store}"
+        finally:
+            servers.stop(platform.directory)
+            shutil.rmtree(there)
+            aside.rename(there)
+            write_private(file, json.dumps(kept))

@@ -21,7 +21,7 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
     "media": {"accountId": "a" * 32, "zoneId": "b" * 32},
     "pgbouncer": IMAGES,
-    "kubernetes": {"edgeNamespace": "ingress-nginx"},
+    "kubernetes": {"edgeNamespace": "ingress-nginx", "dnsCidrs": []},
     "valkey": {**VALKEY_IMAGES, "storageClass": "gp3"},
 }
 """What the repository does not know and a deploy must be told."""

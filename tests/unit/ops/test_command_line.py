@@ -113,13 +113,21 @@ def test_a_config_s_errors_have_a_title(monkeypatch: pytest.MonkeyPatch, capsys:
     )
 
 
-def test_what_is_not_foreseen_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_foreseen_keeps_its_traceback_and_ends_with_a_fix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fail(_: str, **__: bool) -> ExitCode:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("by\nzero")
 
     monkeypatch.setattr(up, "up", fail)
-    with pytest.raises(ZeroDivisionError):
-        command_line.main(["up"])
+    assert command_line.main(["up"]) == ExitCode.FAILED
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert 'raise ZeroDivisionError("by\\nzero")' in "".join(lines)
+    assert lines[-2:] == [
+        "ZeroDivisionError: by zero",
+        "      fix: run the command again; if it fails again, report it with the traceback above",
+    ]
 
 
 def test_an_interrupt_prints_one_line(tmp_path: Path) -> None:

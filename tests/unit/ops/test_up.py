@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops import up
-from ops.deploy import file_backend
+from ops.deploy import checks, file_backend
 from ops.dev import admin, servers, state
 from ops.dev.model import Running
 from ops.errors import FailedError
@@ -48,6 +49,22 @@ def test_up_refuses_a_stack_that_is_not_local(folder_of: Callable[[str], Path]) 
     with pytest.raises(OperatorError, match=r"stack prod is not local[\s\S]*make deploy STACK=prod"):
         up.up("prod")
     assert not (folder_of("prod") / state.FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["bin", "pulumi", "servers"])
+def test_a_stack_that_would_share_its_folder_is_refused(
+    folder_of: Callable[[str], Path], stopped: list[Path], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """`.local/pulumi` holds the Pulumi CLI, `.local/bin` the completion's launcher: a wipe would remove them."""
+    monkeypatch.setattr(checks, "declared_local", lambda _: True)
+    kept = folder_of(name) / "kept"
+    kept.parent.mkdir()
+    kept.touch()
+    for command in (up.up, partial(up.down, wipe=True)):
+        with pytest.raises(OperatorError, match=rf"no stack can be called {name}[\s\S]*git mv Pulumi\.{name}\.yaml"):
+            command(name)
+    assert not stopped
+    assert list(kept.parent.iterdir()) == [kept]
 
 
 def test_a_stack_whose_config_is_gone_can_be_stopped(folder_of: Callable[[str], Path], stopped: list[Path]) -> None:

@@ -145,7 +145,7 @@ FLOW = resource(
                             }
                         }
                     ],
-                    "ports": [{"port": 443.0}, {"port": 8000.0, "endPort": 8010.0}],
+                    "ports": [{"port": 443.0}, {"port": 8000.0, "endPort": 8014.0}],
                 },
                 {"to": [{"ipBlock": {"cidr": "10.0.0.0/16"}}], "ports": [{"port": 5432.0}]},
                 {"to": [{"podSelector": {}}], "ports": [{"port": "http"}]},

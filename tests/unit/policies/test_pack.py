@@ -1,10 +1,12 @@
 """The rules as the Pulumi CLI runs them."""
 
+import runpy
 import subprocess
 import sys
 from typing import Any
 
 import pulumi_policy
+import pytest
 from pulumi_policy.policy import PolicyCustomTimeouts, PolicyResourceOptions
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
@@ -88,6 +90,19 @@ def test_a_stack_rule_in_the_pack() -> None:
 
 def test_secrecy_is_not_checked_where_it_is_not_known() -> None:
     assert reported("k8s-no-plain-secret", (SECRET.type, {"stringData": {"PASSWORD": "hush"}}, False)) == ([], "")
+
+
+def test_a_broken_rule_stops_the_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the Pulumi CLI starts the pack: advisory rules would only print."""
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(pulumi_policy, "PolicyPack", lambda **given: made.append(given))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    runpy.run_path(str(ROOT / "policies" / "__main__.py"))
+    [given] = made
+    assert given["enforcement_level"].value == "mandatory"
+    assert given["name"] == "lightwave"
+    assert given["policies"] is pack.POLICIES
+    assert [p.name for p in pack.POLICIES if p.enforcement_level not in (None, given["enforcement_level"])] == []
 
 
 def test_the_pack_needs_nothing_of_the_rest_of_the_repository() -> None:

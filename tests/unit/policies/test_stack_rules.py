@@ -131,10 +131,10 @@ def test_what_the_rules_can_read_is_accepted(type_: str) -> None:
     assert answers("visible", [resource(type_, {})]) == []
 
 
-@pytest.mark.parametrize("type_", [tokens.IAM_USER, tokens.IAM_ACCESS_KEY])
-def test_users_and_access_keys_are_refused(type_: str) -> None:
+@pytest.mark.parametrize(("type_", "kind"), [(tokens.IAM_USER, "User"), (tokens.IAM_ACCESS_KEY, "AccessKey")])
+def test_users_and_access_keys_are_refused(type_: str, kind: str) -> None:
     [(_, answer)] = answers("iam-no-users", [resource(type_, {})])
-    assert isinstance(answer, Violation)
+    assert answer == Violation(f"{kind} lives until somebody deletes it; expected a role")
 
 
 def test_rules_of_other_security_groups_do_not_count_together() -> None:

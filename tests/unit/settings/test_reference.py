@@ -1,11 +1,13 @@
 """docs/configuration.md is what the models say, and names every key."""
 
+import runpy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from settings import ROOT, reference
+from settings import ROOT, files, reference
 from tests.unit.conftest import full_config
 
 PAGE = (ROOT / reference.FILE).read_text()
@@ -47,3 +49,11 @@ def test_defaults_and_requirements_are_shown() -> None:
     assert rows["pgbouncer.clientTls"][2] == "`false`"
     assert rows["media.secretAccessKey"][1] == "secret"
     assert rows["database.instanceClass"][2] == '`"db.t3.medium"`'
+
+
+def test_the_module_writes_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    page = reference.markdown()
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    runpy.run_path(str(ROOT / "settings" / "reference.py"), run_name="__main__")
+    assert (tmp_path / "docs" / "configuration.md").read_text() == page

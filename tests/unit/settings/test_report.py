@@ -8,7 +8,7 @@ import pytest
 
 import settings
 from settings import SettingsError, files
-from tests.unit.conftest import STACKS
+from tests.unit.conftest import STACKS, local_state
 from tests.unit.settings.changes import load, problems
 
 
@@ -64,6 +64,24 @@ def test_a_product_table_in_the_stacks_own_file_is_fixed_there(monkeypatch: pyte
     with pytest.raises(SettingsError) as refused:
         load("own", settings.stack_config("own"))
     assert "pulumi config rm --stack own --path 'lightwave:products.payload.readers[0]'" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("stack", "up"), [("dev", "make up"), ("alice", "make up STACK=alice"), ("eve", "make up STACK=eve")]
+)
+def test_a_local_state_is_completed_or_made_anew(stack: str, up: str) -> None:
+    def fixes(state: dict[str, Any]) -> dict[str, str]:
+        with pytest.raises(SettingsError) as refused:
+            settings.load(stack, settings.stack_config("dev"), local=state)
+        return {problem.key: problem.fix for problem in refused.value.problems}
+
+    incomplete, wrong = local_state(), local_state()
+    del incomplete["passwords"]["payload_user"]
+    wrong["databasePort"] = "x"
+    file = f".local/{stack}/state.json"
+    assert fixes(incomplete) == {f"{file}: local.passwords.payload_user": up}
+    again = f"{up.replace('up', 'down', 1)} WIPE=1 && {up}"
+    assert fixes(wrong) == {f"{file}: local.databasePort": again}
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -68,7 +68,12 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "products.createos.egress", [{"port": 443}],
      "has no pods to apply to; expected: nothing, or framework and namespace as well"),
     ("prod", "products.payload.egress > products.payload.egress[1]", [{"port": 443}] * 2,
-     "443 is there twice; expected: each port once"),
+     "443 is there twice; expected: each port once, and once more with cidrs"),
+    ("prod", "products.payload.egress > products.payload.egress[2]",
+     [{"port": 80, "cidrs": ["10.0.0.0/24"]}, {"port": 80}, {"port": 80, "cidrs": ["10.0.1.0/24"]}],
+     "80 is there twice; expected: each port once, and once more with cidrs"),
+    ("prod", "products.payload.egress > products.payload.egress[0].cidrs", [{"port": 80, "cidrs": []}],
+     "is empty; expected: one or more networks, or no cidrs for the internet"),
     # media
     ("prod", "media.domain", "cdn.example.com", "is not in the zone; expected: a name in media.zone"),
     ("prod", "media.domain", "cdnlightwave-media.site", "is not in the zone; expected: a name in media.zone"),
@@ -124,6 +129,15 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("dev", "rotations.payload_user", 2,
      "rotates nothing: the secrets of a local stack are kept in its state; expected: none here"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", ["host.docker.internal", "postgres.internal", "172.18.0.1", "a"])
+def test_where_pods_may_reach_the_local_database(host: str) -> None:
+    config = full_config("dev") | {f"lightwave:{section}": value for section, value in ON_KIND.items()}
+    put(config, "kubernetes.databaseHost", host)
+    loaded = load("dev", config).kubernetes
+    assert loaded is not None
+    assert loaded.database_host == host
 
 
 @pytest.mark.parametrize(("stack", "change", "value", "what"), REFUSED)

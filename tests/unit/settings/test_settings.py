@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 import settings
+from tests.configs import ON_KIND
 from tests.unit.conftest import STACKS, full_config, local_state
 from tests.unit.settings.changes import SECRET, load, put
 
@@ -55,6 +56,22 @@ def test_warnings_name_readers_and_unenforced_policies() -> None:
     assert "pulumi config set --stack prod --path lightwave:kubernetes.networkPolicyEnforced true" in policies
     put(config, "kubernetes.networkPolicyEnforced", True)
     assert load("prod", config).warnings() == (readers,)
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+def test_a_cluster_whose_dns_nobody_looked_at_is_warned_of(enforced: bool) -> None:
+    """Before policies are enforced as well as after: then its pods would resolve nothing."""
+    config = full_config("prod")
+    put(config, "kubernetes.networkPolicyEnforced", enforced)
+    put(config, "kubernetes.dnsCidrs", ...)
+    warning = load("prod", config).warnings()[-1]
+    assert "set kubernetes.dnsCidrs in Pulumi.prod.yaml" in warning
+    answers: list[list[str]] = [[], ["169.254.20.10/32"]]
+    for answered in answers:
+        put(config, "kubernetes.dnsCidrs", answered)
+        assert warning not in load("prod", config).warnings()
+    kind = full_config("dev") | {f"lightwave:{section}": value for section, value in ON_KIND.items()}
+    assert not [text for text in load("dev", kind).warnings() if "dnsCidrs" in text]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -202,3 +202,13 @@ def test_a_budget_of_no_connections_is_refused() -> None:
 def test_a_storage_of_no_size_is_refused_by_the_settings() -> None:
     with pytest.raises(ValidationError, match="allocatedStorageGib"):
         rds(allocatedStorageGib=-1)
+
+
+@pytest.mark.parametrize(
+    ("size", "credits_left"),
+    [("micro", 28.8), ("small", 57.6), ("medium", 57.6), ("large", 86.4), ("xlarge", 230.4), ("2xlarge", 460.8)],
+)
+def test_a_tenth_of_a_days_credits_rings(size: str, credits_left: float) -> None:
+    """AWS: a t3 or t4g class earns 12, 24, 24, 36, 96 and 192 credits an hour, and keeps those of 24 hours."""
+    found = thresholds(recording(settings=rds(instanceClass=f"db.t3.{size}")))
+    assert found["CPUCreditBalance"] == pytest.approx(credits_left)

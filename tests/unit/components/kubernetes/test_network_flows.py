@@ -9,6 +9,7 @@ import settings
 from components.kubernetes.namespace import Namespace, NamespaceArgs
 from components.kubernetes.network_flows import Flow, Pods, platform_flows
 from ops.plan import recorder
+from settings.models import EgressSettings
 from tests.unit.components.kubernetes.evaluator import Cluster, Endpoint
 from tests.unit.conftest import full_config
 
@@ -40,6 +41,8 @@ ENDPOINTS = {
     "r2": Endpoint(address="104.18.8.90"),
     "metadata": Endpoint(address="169.254.169.254"),
     "pod-identity": Endpoint(address="169.254.170.23"),
+    "node-local-dns": Endpoint(address="169.254.20.10"),
+    "dns-service": Endpoint(address="172.20.0.10"),
     "other-vpc": Endpoint(address="172.16.0.9"),
     "peered-network": Endpoint(address="192.168.7.7"),
 }
@@ -85,8 +88,10 @@ def prod() -> settings.Settings:
         return settings.load("prod", full_config("prod"))
 
 
-def flows_of(prod: settings.Settings, cidrs: Sequence[str] = (VPC,)) -> tuple[Flow, ...]:
-    return platform_flows(products=prod.products.values(), edge_namespace="ingress-nginx", database_cidrs=cidrs)
+def flows_of(prod: settings.Settings, cidrs: Sequence[str] = (VPC,), dns_cidrs: Sequence[str] = ()) -> tuple[Flow, ...]:
+    return platform_flows(
+        products=prod.products.values(), edge_namespace="ingress-nginx", database_cidrs=cidrs, dns_cidrs=dns_cidrs
+    )
 
 
 def cluster_with(prod: settings.Settings, flows: Sequence[Flow]) -> Cluster:
@@ -123,15 +128,45 @@ def connections() -> Iterable[tuple[str, str, str, int]]:
             yield from ((source, destination, protocol, port) for protocol in ("TCP", "UDP") for port in PORTS)
 
 
-def test_exactly_the_required_flows_are_allowed(cluster: Cluster) -> None:
+def allowed_by(cluster: Cluster) -> list[tuple[str, str, str, int]]:
     every = list(connections())
     assert len(every) > 5000
-    allowed = {
+    return sorted(
         (source, destination, protocol, port)
         for source, destination, protocol, port in every
         if cluster.allows(ENDPOINTS[source], ENDPOINTS[destination], port, protocol)
+    )
+
+
+def test_exactly_the_required_flows_are_allowed(cluster: Cluster) -> None:
+    assert allowed_by(cluster) == sorted(ALLOWED | BY_ADDRESS)
+
+
+def test_every_pod_may_ask_the_dns_servers_that_are_no_pods(prod: settings.Settings) -> None:
+    cluster = cluster_with(prod, flows_of(prod, dns_cidrs=["169.254.20.10/32", "172.20.0.10/32"]))
+    asking = {
+        (source, server, protocol, 53)
+        for source in (*DJANGO, *CMS, *SHARED)
+        for server in ("node-local-dns", "dns-service")
+        for protocol in ("TCP", "UDP")
     }
-    assert sorted(allowed) == sorted(ALLOWED | BY_ADDRESS)
+    assert allowed_by(cluster) == sorted(ALLOWED | BY_ADDRESS | asking)
+
+
+def test_a_product_asks_for_pod_identity_and_a_vpc_endpoint(prod: settings.Settings) -> None:
+    ways = (
+        EgressSettings(port=443),
+        EgressSettings(port=80, cidrs=("169.254.170.23/32",)),
+        EgressSettings(port=443, cidrs=("172.16.0.0/24", "192.168.7.7/32")),
+    )
+    payload = prod.products["payload"].model_copy(update={"egress": ways})
+    asking = prod.model_copy(update={"products": {**prod.products, "payload": payload}})
+    more = {
+        ("payload", "pod-identity", "TCP", 80),
+        ("payload", "other-vpc", "TCP", 443),
+        ("payload", "peered-network", "TCP", 443),
+    }
+    assert allowed_by(cluster_with(asking, flows_of(asking))) == sorted(ALLOWED | BY_ADDRESS | more)
 
 
 @pytest.mark.parametrize("namespace", OURS)

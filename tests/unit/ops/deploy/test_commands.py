@@ -39,9 +39,13 @@ def test_a_preview_changes_nothing_and_does_not_ask_for_the_database(bench: Benc
     assert not [call for call in bench.calls("aws") if call.startswith("rds")]
 
 
-def test_what_verify_finds_fails_the_deploy(bench: Bench) -> None:
+def test_what_verify_finds_fails_the_deploy(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     assert ended(commands.deploy, "prod", Verify(ExitCode.FAILED)) == ExitCode.FAILED
     assert bench.long_commands() == [PREVIEW, UP]
+    assert capfd.readouterr().err.splitlines()[-2:] == [
+        "the database of stack prod differs from the product table; every wrong check is above",
+        "      fix: docs/runbooks/drift.md",
+    ]
 
 
 def test_a_failed_preview_is_the_end(bench: Bench) -> None:

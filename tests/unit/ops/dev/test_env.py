@@ -103,7 +103,8 @@ def test_an_unknown_service_is_refused_with_the_known_ones(dev: Settings, tmp_pa
         env_files.run(dev, "createos", tmp_path)
     assert str(refused.value) == (
         "SERVICE=createos: no such service; expected: payload (lightwave-media-site/website), "
-        "django (lightwave-api-gateway)"
+        "django (lightwave-api-gateway)\n"
+        "      fix: make env STACK=dev SERVICE=<one of them>"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -52,16 +52,16 @@ def test_of_two_with_the_same_command_line_the_older_is_meant(run: Run) -> None:
 
 def test_the_next_signal_ends_what_ignores_the_first(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stubborn = run("sh", "-c", f"trap '' INT; touch {tmp_path}/ignores; while :; do sleep 0.05; done")
-    processes.wait((tmp_path / "ignores").exists, "it does not start")
+    processes.wait((tmp_path / "ignores").exists, "it does not start", "wait")
     waited: list[float] = []
     wait = processes.wait
 
-    def shorter(condition: Callable[[], bool], otherwise: str, seconds: float) -> None:
+    def shorter(condition: Callable[[], bool], otherwise: str, fix: str, seconds: float) -> None:
         waited.append(seconds)
-        wait(condition, otherwise, 0.3)
+        wait(condition, otherwise, fix, 0.3)
 
     monkeypatch.setattr(processes, "wait", shorter)
-    with pytest.raises(ServersError, match=f"process {stubborn.pid} does not stop"):
+    with pytest.raises(ServersError, match=rf"process {stubborn.pid} does not stop\n +fix: kill -9 {stubborn.pid}"):
         processes.end(stubborn, signal.SIGINT)
     assert processes.runs(stubborn)
     processes.end(stubborn, signal.SIGINT, signal.SIGTERM)

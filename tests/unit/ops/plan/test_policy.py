@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ops.errors import FailedError
 from ops.plan import policy
 from policies.rules import RULES
 from policies.rules.model import UNKNOWN
@@ -26,3 +27,9 @@ def test_make_policy_fails_and_says_why(capsys: pytest.CaptureFixture[str]) -> N
     assert "not known before the deploy: rds-master-name: aws:rds/instance:Instance instance: username\n" in printed
     assert "1 resources, " in printed
     assert "1 broken, 1 not known before the deploy" in printed
+
+
+def test_a_broken_rule_ends_the_command_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "report", lambda *_: 1)
+    with pytest.raises(FailedError, match=r"breaks the rules above[\s\S]*fix: .*make policy STACK=dev"):
+        policy.run("dev")

@@ -132,6 +132,8 @@ CASES: dict[str, list[Case]] = {
                 ("spec.ingress.0.ports", GONE, "spec.ingress[0] opens every port"),
                 ("spec.ingress.0.ports", [{"protocol": "TCP"}], "spec.ingress[0] opens every port"),
                 ("spec.ingress.0.ports", [{"port": 1.0, "endPort": 65535.0}], "opens more than 16 ports"),
+                ("spec.ingress.0.ports", [{"port": 1.0, "endPort": 17.0}], "opens more than 16 ports"),
+                ("spec.ingress.0.ports", [{"port": 80.0}, {"port": 1.0, "endPort": 16.0}], "opens more than 16 ports"),
                 ("spec.egress.0.to", GONE, "spec.egress[0] names no peer"),
                 ("spec.egress.0.to.0.ipBlock.except", GONE, "spec.egress[0] reaches the node's metadata service"),
                 (

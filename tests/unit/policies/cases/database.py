@@ -94,13 +94,20 @@ CASES: dict[str, list[Case]] = {
                         ]
                     },
                 ),
-                resource(
-                    tokens.RDS_PARAMETER_GROUP, {"parameters": [{"name": "log_min_duration_statement", "value": "-1"}]}
+                *(
+                    resource(
+                        tokens.RDS_PARAMETER_GROUP,
+                        {"parameters": [{"name": "log_min_duration_statement", "value": value}]},
+                    )
+                    for value in ("-1", "100")
                 ),
             ],
             [
                 ("parameters.0.value", "md5", "password_encryption is md5; expected scram-sha-256"),
                 ("parameters.1.value", "0", "log_min_duration_statement is 0; expected -1, or 100 ms or more"),
+                ("parameters.1.value", "99", "log_min_duration_statement is 99; expected -1, or 100 ms or more"),
+                ("parameters.1.value", "", "log_min_duration_statement is ; expected -1, or 100 ms or more"),
+                ("parameters.1.value", "-2", "log_min_duration_statement is -2; expected -1, or 100 ms or more"),
                 ("parameters.2", {"name": "log_statement", "value": "all"}, "log_statement is all; expected none"),
                 ("parameters.2", {"name": "log_statement", "value": "ddl"}, "log_statement is ddl"),
                 ("parameters.2", {"name": "ssl_min_protocol_version", "value": "TLSv1"}, "is TLSv1; expected TLSv1.2"),
