@@ -85,6 +85,12 @@ class Settings(Section):
         names = tuple(APPLICATION_SECRETS[framework] for framework in frameworks if framework)
         return (*names, *VALKEY_SECRETS) if self.valkey else names
 
+    @property
+    def tested_product(self) -> Product | None:
+        """The product whose tests have a database of their own, `TEST_DATABASE`: Django's, on a local stack."""
+        django = (product for product in self.products.values() if product.framework == "django")
+        return next(django, None) if self.is_local else None
+
     def readable_by(self, reader: Product) -> tuple[Product, ...]:
         """The other products whose schema `reader` may read, in the table's order."""
         return tuple(product for product in self.products.values() if reader.name in product.readers)
