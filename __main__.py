@@ -62,9 +62,8 @@ if settings.media:
 
 if settings.kubernetes:
     from components.kubernetes.network_flows import SHARED_NAMESPACE
-    from components.kubernetes.valkey import Valkey, ValkeyArgs
     from components.pgbouncer.deployment import PgBouncer, PgBouncerArgs
-    from components.services.env import valkey_user
+    from stack import shared
     from stack.cluster import cluster
 
     kubernetes = cluster(settings, settings.kubernetes, database)
@@ -88,22 +87,10 @@ if settings.kubernetes:
     )
     pulumi.export("pgbouncer", pgbouncer.address)
 
-    valkey = None
-    if settings.valkey:
-        valkey = Valkey(
-            "valkey",
-            ValkeyArgs(
-                namespace=SHARED_NAMESPACE,
-                settings=settings.valkey,
-                user=valkey_user(products),
-                password=secrets.application[config.VALKEY_PASSWORD],
-                metrics_password=secrets.application[config.VALKEY_METRICS_PASSWORD],
-                rotations=settings.rotations,
-                wait_for_rollout=settings.kubernetes.wait_for_rollout,
-            ),
-            kubernetes.shared(),
-        )
+    valkey = shared.valkey(settings, settings.kubernetes, kubernetes, secrets)
+    if valkey:
         pulumi.export("valkey", valkey.address)
+    shared.monitoring(settings, settings.kubernetes, kubernetes, budget)
 
     if settings.media:
         from stack.services import Platform, services

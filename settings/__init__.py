@@ -14,23 +14,30 @@ from pydantic import TypeAdapter, ValidationError
 
 from settings import files, rules, words
 from settings.files import ROOT, database_ca_pem, pooler_ca_pem, stack_config, state_file
+from settings.frameworks import FRAMEWORKS, Framework, MigrationKind, PodKind, Pods, pods
 from settings.models import (
     AdminEndpointSettings,
+    AutoscalingSettings,
     AwsSettings,
     KubernetesSettings,
     LocalDatabaseSettings,
     LocalState,
     MediaSettings,
+    MigrationSettings,
+    MonitoringSettings,
     NamespaceSettings,
     PgBouncerSettings,
     PoolSettings,
     Product,
     QuotaSettings,
     RdsSettings,
+    ResourceSettings,
+    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import (
     ADMIN,
+    API_PORT,
     APPLICATION_SECRETS,
     BUCKET,
     DATABASE,
@@ -38,6 +45,7 @@ from settings.names import (
     FACTS,
     HOST,
     KNOWN_AT_DEPLOY,
+    PAYLOAD_PORT,
     PRODUCT_EXTENSIONS_SCHEMA,
     PROJECT,
     RESERVED_PRODUCTS,
@@ -120,7 +128,7 @@ def _reserved_keys(raw: Mapping[str, Any]) -> Iterator[Key]:
 def _completed(raw: dict[str, Any], local: Any) -> Any:
     """Fills in what the config does not hold, and gives the kind of the database server, whatever is there."""
     server = _mapping(raw, "database").get("server")
-    for name in ("media", "kubernetes", "valkey", *(() if server == "rds" else ("aws",))):
+    for name in ("media", "kubernetes", "valkey", "monitoring", *(() if server == "rds" else ("aws",))):
         if raw.get(name) == {}:  # Pulumi.yaml's default: the stack has none
             del raw[name]
     products = _mapping(raw, "products")

@@ -32,6 +32,10 @@ DEFAULT_IDLE_IN_TRANSACTION_MS = 60_000
 EGRESS_PORTS = {"payload": (443,), "django": (443, 587)}
 """By framework, the TCP ports on the internet that its service needs: R2 for Payload, AI and mail for Django."""
 
+PAYLOAD_PORT = 3000
+API_PORT = 8000
+"""Where the services' pods serve HTTP."""
+
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
 VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)
@@ -50,7 +54,7 @@ RESERVED_PREFIXES = ("pg_", "rds_")
 VALKEY_USERS = ("default", VALKEY_METRICS_USER)
 """Users that every Valkey has: the product that uses it logs in under its own name, which cannot be one of these."""
 
-EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"))
+EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"), ("monitoring", "storageClass"))
 """Facts about the EKS cluster; kind and k3d have a default StorageClass, and need no ingress controller."""
 FACTS = (
     *EKS_FACTS,
@@ -62,6 +66,8 @@ FACTS = (
     ("pgbouncer", "exporterImage"),
     ("valkey", "image"),
     ("valkey", "exporterImage"),
+    ("monitoring", "image"),
+    ("monitoring", "alertmanagerImage"),
 )
 """Facts about an account, a registry or a cluster: the repository does not know them, a deploy must be given them."""
 

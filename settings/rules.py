@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from settings import names
+from settings import names, service_rules
 from settings.models import (
     AwsSettings,
     KubernetesSettings,
     LocalState,
     MediaSettings,
+    MonitoringSettings,
     PgBouncerSettings,
     Product,
     RdsSettings,
@@ -235,7 +236,7 @@ def _unreachable_by_pods(host: str | None, cidrs: Sequence[str]) -> str:
 @_rule
 def _pooler(declared: Declared, pgbouncer: PgBouncerSettings) -> Mistakes:
     if "kubernetes" in declared:
-        yield from _images("pgbouncer", pgbouncer)
+        yield from _images("pgbouncer", image=pgbouncer.image, exporterImage=pgbouncer.exporter_image)
     elif pgbouncer.client_tls:
         yield _no_cluster("pgbouncer", "clientTls")
     if pgbouncer.client_tls and pgbouncer.client_ca_file is None:
@@ -249,10 +250,8 @@ def _pooler(declared: Declared, pgbouncer: PgBouncerSettings) -> Mistakes:
 def _valkey(server: str, declared: Declared, valkey: ValkeySettings) -> Mistakes:
     if "kubernetes" not in declared:
         yield _no_cluster("valkey")
-    yield from _images("valkey", valkey)
-    if server == "rds" and valkey.storage_class is None:
-        expected = "a StorageClass of the cluster, such as gp3: EKS has no default one"
-        yield Mistake(("valkey", "storageClass"), "is missing", expected)
+    yield from _images("valkey", image=valkey.image, exporterImage=valkey.exporter_image)
+    yield from _storage_class("valkey", server, valkey)
     # While the append-only file is rewritten there are its old base, as much again that was written since, and the new.
     if valkey.storage_gib * 1024 < 3 * valkey.max_memory_mib:
         least = -(-3 * valkey.max_memory_mib // 1024)
@@ -269,8 +268,22 @@ def _valkeys_user(declared: Declared, products: Products) -> Mistakes:
         yield Mistake(("products", users[0]), "is a user of Valkey's own", expected, "edit")
 
 
-def _images(section: str, settings: PgBouncerSettings | ValkeySettings) -> Mistakes:
-    for key, image in (("image", settings.image), ("exporterImage", settings.exporter_image)):
+@_rule
+def _monitoring(server: str, declared: Declared, monitoring: MonitoringSettings) -> Mistakes:
+    if "kubernetes" not in declared:
+        yield _no_cluster("monitoring")
+    yield from _images("monitoring", image=monitoring.image, alertmanagerImage=monitoring.alertmanager_image)
+    yield from _storage_class("monitoring", server, monitoring)
+
+
+def _storage_class(section: str, server: str, settings: ValkeySettings | MonitoringSettings) -> Mistakes:
+    if server == "rds" and settings.storage_class is None:
+        expected = "a StorageClass of the cluster, such as gp3: EKS has no default one"
+        yield Mistake((section, "storageClass"), "is missing", expected)
+
+
+def _images(section: str, **images: str | None) -> Mistakes:
+    for key, image in images.items():
         if image is None:
             yield Mistake((section, key), "is missing", "an image by tag and digest, for its pods")
 
@@ -284,6 +297,10 @@ def _secrets(products: Products) -> tuple[list[str], list[str]]:
     frameworks = (product.framework for product in products.values())
     logins = [names.STATS_USER, *(product.login_role for product in products.values())]
     return logins, [names.APPLICATION_SECRETS[framework] for framework in frameworks if framework]
+
+
+for _of_services in (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces):
+    _rule(_of_services)
 
 
 @_rule

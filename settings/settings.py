@@ -12,10 +12,12 @@ from settings.models import (
     KubernetesSettings,
     LocalState,
     MediaSettings,
+    MonitoringSettings,
     PgBouncerSettings,
     Product,
     RdsSettings,
     Section,
+    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import APPLICATION_SECRETS, STATS_USER, VALKEY_SECRETS
@@ -45,12 +47,15 @@ class Settings(Section):
     """The PostgreSQL 15 server."""
     pgbouncer: PgBouncerSettings = PgBouncerSettings()
     valkey: ValkeySettings | None = None
+    monitoring: MonitoringSettings | None = None
     rotations: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(default_factory=dict)
     """A counter for each secret to rotate, by login role, admin role or env variable; raising it generates that secret
     anew. Nothing rotates in a local stack."""
     aws: AwsSettings | None = None
     media: MediaSettings | None = None
     kubernetes: KubernetesSettings | None = None
+    services: dict[values.SqlName, ServiceSettings] = Field(default_factory=dict)
+    """The services that this stack runs, by product: `make release` changes one."""
     local: LocalState | None = None
 
     @property

@@ -48,6 +48,7 @@ def cluster(settings: Settings, on: KubernetesSettings, database: Database) -> C
         edge_namespace=on.edge_namespace,
         database_cidrs=database.cidrs,
         database_port=database.port,
+        alerting=settings.monitoring is not None,
     )
     namespaces = {
         name: Namespace(

@@ -17,7 +17,7 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgsDict,
 )
 
-from settings import Product
+from settings import API_PORT, PAYLOAD_PORT, Product
 
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -31,6 +31,7 @@ WORKER = {NAME_LABEL: "worker"}
 PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
+ALERTMANAGER = {NAME_LABEL: "alertmanager"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
@@ -38,8 +39,6 @@ SERVICE_PODS: Mapping[str, Sequence[Mapping[str, str]]] = {"payload": (PAYLOAD,)
 """Labels of the pods that a product's `egress` applies to, by framework."""
 
 SHARED_NAMESPACE = "shared"
-PAYLOAD_PORT = 3000
-API_PORT = 8000
 PGBOUNCER_PORT = 6432
 POSTGRES_PORT = 5432
 REDIS_PORT = 6379
@@ -47,6 +46,9 @@ PGBOUNCER_METRICS_PORT = 9127
 """Default of prometheuscommunity/pgbouncer-exporter."""
 REDIS_METRICS_PORT = 9121
 """Default of oliver006/redis_exporter."""
+PROMETHEUS_PORT = 9090
+ALERTMANAGER_PORT = 9093
+WEBHOOK_PORT = 443
 APPLICATION_METRICS_PORT = 9464
 """Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
@@ -97,11 +99,12 @@ def platform_flows(
     edge_namespace: str | None,
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
+    alerting: bool = False,
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens.
 
-    Products without a namespace have no pods and so no flows. Without `edge_namespace` nothing from outside reaches a
-    service.
+    `alerting` says whether Alertmanager runs in `shared`. Products without a namespace have no pods and so no flows.
+    Without `edge_namespace` nothing from outside reaches a service.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -140,6 +143,14 @@ def platform_flows(
         Flow(name="metrics-of-pgbouncer", source=monitoring, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
         Flow(name="metrics-of-redis", source=monitoring, destination=redis, port=REDIS_METRICS_PORT),
     ]
+    if alerting:
+        alertmanager = Pods(namespace=SHARED_NAMESPACE, labels=ALERTMANAGER)
+        flows += [
+            Flow(
+                name="prometheus-to-alertmanager", source=monitoring, destination=alertmanager, port=ALERTMANAGER_PORT
+            ),
+            Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT),
+        ]
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
