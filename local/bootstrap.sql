@@ -1,7 +1,7 @@
 -- What RDS itself sets up before anybody logs in; run once, by the bootstrap superuser, in lightwave_platform.
 -- The session must hold the admin's SCRAM verifier in lightwave.admin_verifier: no password is sent in plain text.
 
-CREATE ROLE lightwave_admin LOGIN NOSUPERUSER CREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;
+CREATE ROLE lightwave_admin LOGIN NOSUPERUSER CREATEROLE CREATEDB NOREPLICATION NOBYPASSRLS;
 
 DO $$
 BEGIN

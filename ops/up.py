@@ -16,7 +16,7 @@ import psycopg
 from ops.console import say, steps
 from ops.deploy import checks, file_backend, install
 from ops.deploy.pulumi_cli import PulumiCli
-from ops.dev import admin, recovery, servers, state
+from ops.dev import admin, recovery, servers, state, test_database
 from ops.dev import env as env_files
 from ops.dev.files import locked
 from ops.dev.model import LocalStack, Running, make
@@ -25,6 +25,7 @@ from ops.plan import recorder, sql
 from ops.plan.removals import is_grant
 from ops.verify import report as verify
 from ops.verify.model import Endpoint
+from policies.tokens import ROLE
 from settings import DATABASE, HOST, ROOT, Settings
 from settings.problems import OperatorError
 
@@ -93,6 +94,7 @@ def _up(name: str, *, remove: bool) -> ExitCode:
         say(*running.actions, *running.notes)
         if not _verified(stack):
             built = _heal(stack, connection, built)
+    say(*test_database.make(stack))
 
     written = env_files.write_local(settings, env_files.env_folder(name), running.extras)
     say(*(f"removed {_short(path)}: its product is gone" for path in written.removed))
@@ -125,7 +127,10 @@ def _build(stack: LocalStack, connection: psycopg.Connection[Any], *, remove: bo
         recovery.forget_grants(connection, pulumi, found)
     # Without a mark the database is a new one, and the state describes another.
     pending = pulumi.recover(stale=how is None)
-    for name in recovery.drop_unrecorded(connection, recording, pending, pulumi.recorded()):
+    recorded = pulumi.recorded()
+    roles = {str(r.inputs["name"]) for r in recording.resources if r.type == ROLE and r.urn in recorded}
+    say(*test_database.drop_stale(stack, roles))
+    for name in recovery.drop_unrecorded(connection, recording, pending, recorded):
         say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)

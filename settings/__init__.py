@@ -17,13 +17,11 @@ from settings.files import ROOT, database_ca_pem, pooler_ca_pem, stack_config, s
 from settings.frameworks import FRAMEWORKS, Framework, MigrationKind, PodKind, Pods, pods
 from settings.models import (
     AdminEndpointSettings,
-    AutoscalingSettings,
     AwsSettings,
     KubernetesSettings,
     LocalDatabaseSettings,
     LocalState,
     MediaSettings,
-    MigrationSettings,
     MonitoringSettings,
     NamespaceSettings,
     PgBouncerSettings,
@@ -31,8 +29,6 @@ from settings.models import (
     Product,
     QuotaSettings,
     RdsSettings,
-    ResourceSettings,
-    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import (
@@ -50,6 +46,7 @@ from settings.names import (
     PROJECT,
     RESERVED_PRODUCTS,
     STATS_USER,
+    TEST_DATABASE,
     VALKEY_METRICS_PASSWORD,
     VALKEY_METRICS_USER,
     VALKEY_PASSWORD,
@@ -58,6 +55,12 @@ from settings.names import (
 )
 from settings.problems import Key, Mistake, SettingsError
 from settings.report import refusal
+from settings.service_models import (
+    AutoscalingSettings,
+    MigrationSettings,
+    ResourceSettings,
+    ServiceSettings,
+)
 from settings.settings import Production, Settings
 from settings.values import facts_required, offline, pgbouncer_version
 

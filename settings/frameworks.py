@@ -3,8 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from settings.models import AutoscalingSettings, PodSettings, ResourceSettings, ServiceSettings
 from settings.names import API_PORT, PAYLOAD_PORT
+from settings.service_models import (
+    AutoscalingSettings,
+    PodSettings,
+    ResourceSettings,
+    ServiceSettings,
+)
 
 DEFAULT_REPLICAS = 2
 """One pod can be moved to another node while the other one serves."""

@@ -2,6 +2,8 @@
 
 PROJECT = "lightwave"
 DATABASE = "lightwave_platform"
+TEST_DATABASE = f"test_{DATABASE}"
+"""Where Django's tests run on a local stack: Django's own name for it."""
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
 HOST = "127.0.0.1"

@@ -5,9 +5,10 @@ from fractions import Fraction
 from math import ceil
 
 from settings.frameworks import FRAMEWORKS, Framework, Pods, pods
-from settings.models import KubernetesSettings, Product, QuotaSettings, ResourceSettings, ServiceSettings
+from settings.models import KubernetesSettings, Product, QuotaSettings
 from settings.names import KNOWN_AT_DEPLOY
 from settings.problems import Key, Mistake, listed
+from settings.service_models import ResourceSettings, ServiceSettings
 from settings.values import amount
 
 Mistakes = Iterator[Mistake]

@@ -17,10 +17,10 @@ from settings.models import (
     Product,
     RdsSettings,
     Section,
-    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import APPLICATION_SECRETS, STATS_USER, VALKEY_SECRETS
+from settings.service_models import ServiceSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +89,12 @@ class Settings(Section):
         frameworks = (product.framework for product in self.products.values())
         names = tuple(APPLICATION_SECRETS[framework] for framework in frameworks if framework)
         return (*names, *VALKEY_SECRETS) if self.valkey else names
+
+    @property
+    def tested_product(self) -> Product | None:
+        """The product whose tests have a database of their own, `TEST_DATABASE`: Django's, on a local stack."""
+        django = (product for product in self.products.values() if product.framework == "django")
+        return next(django, None) if self.is_local else None
 
     def readable_by(self, reader: Product) -> tuple[Product, ...]:
         """The other products whose schema `reader` may read, in the table's order."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from settings import DATABASE, HOST, STATS_USER, Product, Settings
+from settings import DATABASE, HOST, STATS_USER, TEST_DATABASE, Product, Settings
 
 OLDEST_VERSION = (1, 18)
 """What Debian 12 ships, and the oldest that was tried."""
@@ -63,6 +63,8 @@ class PgBouncerIni:
     server_tls: ServerTls | None
     """None: no TLS, for a local server."""
     client_tls: ClientTls | None = None
+    tested_product: Product | None = None
+    """The product whose tests use `TEST_DATABASE`, on a local stack."""
     stats_user: bool = False
     """Whether `STATS_USER` may log in to the admin console; the auth file must then have its verifier."""
     log_path: str | None = None
@@ -105,6 +107,7 @@ class PgBouncerIni:
             listen_address="0.0.0.0" if in_container else HOST,  # noqa: S104
             listen_port=6432 if in_container else settings.local.pgbouncer_port,
             products=tuple(settings.products.values()),
+            tested_product=settings.tested_product,
             max_client_connections=settings.pgbouncer.max_client_connections,
             auth_file_path=auth_file_path,
             server_tls=None,
@@ -124,13 +127,14 @@ class PgBouncerIni:
 
     def render(self) -> str:
         """The text of the file: the same for the same input."""
-        server = f"host={_quoted(self.server_host)} port={self.server_port} dbname={DATABASE}"
+        server = f"host={_quoted(self.server_host)} port={self.server_port}"
         sections = (
             ";; Generated: edits are overwritten.",
             "[databases]",
             ";; No user=: it would send every product to the server as one role. Each client's own role logs in there,",
             ";; with the verifier that the auth file and the server share.",
-            f"{DATABASE} = {server} max_db_connections={self.server_connections}",
+            f"{DATABASE} = {server} dbname={DATABASE} max_db_connections={self.server_connections}",
+            *self._test_database(server),
             "",
             "[users]",
             ";; The products share the database, so each one's share of server connections is its user's.",
@@ -144,6 +148,12 @@ class PgBouncerIni:
             *self._logging(),
         )
         return "\n".join(sections) + "\n"
+
+    def _test_database(self, server: str) -> list[str]:
+        if self.tested_product is None:
+            return []
+        pool = self.tested_product.pool
+        return [f"{TEST_DATABASE} = {server} dbname={TEST_DATABASE} max_db_connections={pool.size + pool.reserve}"]
 
     def _user(self, product: Product) -> str:
         pool = product.pool

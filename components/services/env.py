@@ -67,6 +67,8 @@ class ServiceEnvArgs:
     """The same for PgBouncer. One file serves both, because Node reads only one."""
     redis_url: pulumi.Input[str] | None = None
     """Valkey, for Django's cache and Celery."""
+    test_database: str | None = None
+    """The database on the same servers in which Django's own tests run; None where there must be none."""
 
     @property
     def ca_path(self) -> str | None:
@@ -101,6 +103,7 @@ def env_names(product: Product) -> list[str]:
         store=ObjectStore(endpoint="", account_id="", access_key_id="", secret_access_key="", bucket=""),
         payload_api_url="",
         cdn_base_url=".",
+        test_database=".",
     )
     return [entry.name for entry in service_env(args)]
 
@@ -150,6 +153,8 @@ def _django(args: ServiceEnvArgs) -> Iterator[EnvEntry]:
         _url(args, args.direct, {**_libpq_tls(args.direct_ca_path), "options": MIGRATION_OPTIONS}),
         optional=True,
     )
+    if args.test_database:
+        yield _plain("DATABASE_TEST_NAME", args.test_database, optional=True)
     if args.pooled_ca_path:
         # For DATABASE_HOST, which is the pooled server.
         yield _plain("DATABASE_SSLMODE", VERIFIED, optional=True)

@@ -10,12 +10,12 @@ from ops.dev.processes import START_SECONDS
 from settings import ADMIN, DATABASE, HOST, LocalState
 
 
-def connect(state: LocalState) -> psycopg.Connection[Any]:
+def connect(state: LocalState, database: str = DATABASE) -> psycopg.Connection[Any]:
     """Logs in as the admin with the state's password. Raises psycopg.OperationalError."""
     return psycopg.connect(
         host=HOST,
         port=state.database_port,
-        dbname=DATABASE,
+        dbname=database,
         user=ADMIN,
         password=state.passwords[ADMIN].get_secret_value(),
         connect_timeout=10,

@@ -16,7 +16,7 @@ from ops.deploy import install
 from ops.dev import servers, state
 from ops.dev.files import write_private
 from ops.dev.model import Extras
-from settings import APPLICATION_SECRETS, BUCKET, DATABASE, HOST, Product, Settings
+from settings import APPLICATION_SECRETS, BUCKET, DATABASE, HOST, TEST_DATABASE, Product, Settings
 from settings.problems import OperatorError, Problem
 
 CONTRACT = ".env.services.json"
@@ -97,6 +97,7 @@ def for_local(settings: Settings, product: Product, extras: Extras | None = None
             # The local store serves its bucket to everybody, as the CDN does R2's.
             cdn_base_url=f"{store.endpoint}/{store.bucket}",
             redis_url=extras.redis_url,
+            test_database=TEST_DATABASE if product is settings.tested_product else None,
             payload_api_url=PAYLOAD_API_URL,
         )
     )
@@ -113,6 +114,9 @@ def for_deployed(stack: str, product: Product) -> dict[str, str]:
     return {str(name): str(value) for name, value in values.items()}
 
 
+POOLED_DRIVERS = "DATABASE_URL: psycopg takes prepare_threshold=None (Django sets it), asyncpg statement_cache_size=0."
+"""The pooler of a local stack may be too old to know prepared statements, which both drivers use by default."""
+
 _PORTABLE = re.compile(r"[\w./:@%+,=?!^*{}\[\]&-]*")
 """Read alike without quotes by sh, `docker --env-file`, `kubectl --from-env-file`, dotenv, Node's own `--env-file`,
 python-dotenv and django-environ. Quotes are no way out: docker and kubectl take them for part of the value."""
@@ -124,6 +128,8 @@ _NO_SHELL = "&"
 def text(product: Product, stack: str, values: Mapping[str, str]) -> str:
     """The env file, the marker in its first line. Raises EnvFileError for a value that readers take differently."""
     head = f"{MARKER} STACK={stack} SERVICE={product.name} for {product.service}: edits are lost, secrets inside.\n"
+    if product.framework == "django":
+        head += f"# {POOLED_DRIVERS}\n"
     if not_for_a_shell(values):
         head += f"# A shell cannot read this file: there is an {_NO_SHELL} in {', '.join(not_for_a_shell(values))}.\n"
     for name, value in values.items():

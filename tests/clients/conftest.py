@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from ops.dev import env as env_files
-from ops.dev import ports
+from ops.dev import ports, test_database
+from ops.dev.model import LocalStack
 from settings import HOST
 from tests.clients import builds
 from tests.integration.built import built_platform
@@ -48,6 +49,12 @@ class Service:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def fails(self, *command: str, **overrides: str) -> str:
+        """Runs a command that fails, and gives what it printed."""
+        with pytest.raises(AssertionError) as failed:
+            self.run(*command, **overrides)
+        return str(failed.value)
 
     def environment(self, overrides: Mapping[str, str]) -> dict[str, str]:
         """The env file's variables beside what any program needs."""
@@ -90,7 +97,7 @@ def answers(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.2)
 
 
-def _service(platform: Platform, name: str, folder: Path) -> Service:
+def service(platform: Platform, name: str, folder: Path) -> Service:
     entries = env_files.for_local(platform.settings, platform.settings.products[name], platform.running.extras)
     return Service(folder=folder, env={entry.name: str(entry.value) for entry in entries})
 
@@ -102,22 +109,29 @@ def platform() -> Iterator[Platform]:
         if shutil.which(program) is None and not (program == "redis-server" and shutil.which("valkey-server")):
             not_here(f"{program} is not on this machine", "REQUIRE_CLIENTS")
     with built_platform(extras=True) as built:
+        test_database.make(LocalStack.of(built.settings, built.directory))
         yield built
 
 
 @pytest.fixture(scope="session")
 def payload(platform: Platform) -> Service:
     """Payload, migrated on the direct URL."""
-    service = _service(platform, "payload", builds.payload())
-    output = payload_command(service, "migrate", DATABASE_URI=service.env["DATABASE_URI_DIRECT"])
+    return migrated_payload(platform)
+
+
+def migrated_payload(platform: Platform) -> Service:
+    """The same on any platform."""
+    payload = service(platform, "payload", builds.payload())
+    output = payload.run("node", "migrate.mjs")
     assert "Migrated:" in output, output
-    return service
+    return payload
 
 
 def payload_command(service: Service, *arguments: str, **overrides: str) -> str:
     """Runs Payload's command line and gives its output.
 
-    On a busy machine it sometimes ends at once, with exit status 0, no output and nothing done: it is run again then.
+    On a busy machine it sometimes ends at once, with exit status 0, no output and nothing done, as the example's
+    migrate.mjs explains: it is run again then.
     """
     for _ in range(5):
         if output := service.run("node", "node_modules/payload/bin.js", *arguments, **overrides).strip():
@@ -128,19 +142,32 @@ def payload_command(service: Service, *arguments: str, **overrides: str) -> str:
 @pytest.fixture(scope="session")
 def payload_url(payload: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where Payload's server answers."""
-    log, port = tmp_path_factory.mktemp("payload") / "log", ports.free_port()
-    with payload.running(
-        ["node", ".next/standalone/server.js"], log, PORT=str(port), HOSTNAME=HOST, NODE_ENV="production"
-    ) as process:
+    with served_payload(payload, tmp_path_factory.mktemp("payload") / "log") as (url, _):
+        yield url
+
+
+@contextmanager
+def served_payload(payload: Service, log: Path, **overrides: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A server of Payload: its URL and its process."""
+    port = ports.free_port()
+    given = {"PORT": str(port), "HOSTNAME": HOST, "NODE_ENV": "production", **overrides}
+    with payload.running(["node", ".next/standalone/server.js"], log, **given) as process:
         answers(f"http://{HOST}:{port}/healthz", process, log)
-        yield f"http://{HOST}:{port}"
+        yield f"http://{HOST}:{port}", process
 
 
 @pytest.fixture(scope="session")
 def editor(payload_url: str) -> Iterator[httpx.Client]:
     """A client of Payload's API, logged in as the first user, an editor."""
+    with first_user(payload_url) as client:
+        yield client
+
+
+@contextmanager
+def first_user(payload_url: str, *, timeout: float = 60) -> Iterator[httpx.Client]:
+    """A client that registers and logs in on a Payload without users."""
     account = {"email": "editor@example.com", "password": "a-password-for-tests", "name": "Ada Editor"}
-    with httpx.Client(base_url=f"{payload_url}/api", timeout=60) as client:
+    with httpx.Client(base_url=f"{payload_url}/api", timeout=timeout) as client:
         client.post("/users/first-register", json=account).raise_for_status()
         login = client.post("/users/login", json=account).raise_for_status().json()
         client.headers["Authorization"] = f"JWT {login['token']}"
@@ -157,9 +184,15 @@ def public(payload_url: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def django(platform: Platform) -> Service:
     """Django, migrated on the direct URL."""
-    service = _service(platform, "django", builds.django())
-    service.run(".venv/bin/python", "manage.py", "migrate", DATABASE_URL=service.env["DATABASE_URL_DIRECT"])
-    return service
+    django = service(platform, "django", builds.django())
+    django.run(".venv/bin/python", "manage.py", "migrate", DATABASE_URL=django.env["DATABASE_URL_DIRECT"])
+    return django
+
+
+def through(url: str, port: int, proxy: int) -> str:
+    """The URL with the proxy's port in place of the server's."""
+    assert f":{port}/" in url
+    return url.replace(f":{port}/", f":{proxy}/")
 
 
 def created(client: httpx.Client, path: str, **request: Any) -> dict[str, Any]:

@@ -83,7 +83,11 @@ def test_payloads_client_reads_what_is_published(api: httpx.Client, editor: http
     found = api.get("/api/pages/home-of-django")
     assert (found.status_code, found.json()["title"]) == (200, "Home of Django")
     assert api.get("/api/pages/secret-of-django").status_code == 404
-    created(editor, "/posts", json={"title": "News of Django", "_status": "published"})
+    created(
+        editor,
+        "/posts",
+        json={"title": "News of Django", "_status": "published", "publishedAt": "2026-01-01T00:00:00.000Z"},
+    )
     assert "News of Django" in {post["title"] for post in api.get("/api/posts").json()["posts"]}
 
 

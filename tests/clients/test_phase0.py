@@ -92,7 +92,9 @@ def test_the_move_ends_in_a_green_checklist(rehearsal: Rehearsal, editor: httpx.
     assert commands.main(["env", "--all", "--workspace", str(rehearsal.workspace)]) == 0
     assert commands.main(["media-sync", "--from", str(rehearsal.payload / "public" / "media")]) == 0
     upload(editor, "phase0.jpg")
-    created(editor, "/posts", json={"title": "Phase 0", "_status": "published"})
+    created(
+        editor, "/posts", json={"title": "Phase 0", "_status": "published", "publishedAt": "2026-01-01T00:00:00.000Z"}
+    )
     found = rehearsal.measured()
     assert all(found.values()), found
     assert len(found) == 8

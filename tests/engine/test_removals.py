@@ -154,6 +154,8 @@ def test_what_was_changed_by_hand_is_healed(project: Project) -> None:
 
 def test_plain_destroy_with_tables_names_the_schema(project: Project) -> None:
     _built(project)
+    with project.connect("django_user") as owner:  # docs/dev-stack.md
+        owner.execute("DROP DATABASE test_lightwave_platform WITH (FORCE)")
     destroyed = project.pulumi("destroy", "--yes", "--skip-preview", "--stack", "dev")
     assert destroyed.status != 0
     # The engine stops at the first of the two that hold tables.

@@ -55,7 +55,7 @@ def test_the_server_is_as_on_rds(platform: Platform) -> None:
             for name in ("password_encryption", "listen_addresses", "max_connections", "superuser_reserved_connections")
         }
     assert version == (15,)
-    assert admin == (False, True, False, False, False, True)
+    assert admin == (False, True, True, False, False, True)
     assert owners == (ADMIN, ADMIN)
     assert extension == ("extensions",)
     assert shown == {

@@ -76,6 +76,7 @@ SETTINGS = (
     "problems",
     "values",
     "models",
+    "service_models",
     "frameworks",
     "settings",
     "words",

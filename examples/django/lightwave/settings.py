@@ -37,7 +37,13 @@ DATABASES = {
         disable_server_side_cursors=os.environ.get("DISABLE_SERVER_SIDE_CURSORS") == "true",
     )
 }
+# Seconds: without it a connection attempt waits for TCP to give up, which takes minutes.
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 10)
 # No OPTIONS with search_path: PgBouncer refuses startup parameters, and the role's own search_path is set.
+
+# Tests run in a database of their own, which `make up` makes; where there is none, the runner refuses.
+DATABASES["default"]["TEST"] = {"NAME": os.environ.get("DATABASE_TEST_NAME")}
+TEST_RUNNER = "lightwave.testing.Runner"
 # docs: end database
 
 # docs: begin cache

@@ -16,6 +16,7 @@ import { Users } from './collections/Users'
 import { cdnBaseUrl, databaseUri, payloadSecret, s3 } from './environment'
 import { Footer } from './globals/Footer'
 import { Header } from './globals/Header'
+import { withCommitErrors } from './transactions'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -30,21 +31,23 @@ export default buildConfig({
   typescript: { outputFile: path.join(here, 'payload-types.ts') },
 
   // docs: begin database
-  db: postgresAdapter({
-    pool: {
-      connectionString: databaseUri,
-      // Below PgBouncer's client_idle_timeout, so that this side closes an idle connection first.
-      idleTimeoutMillis: 60_000,
-      maxLifetimeSeconds: 300,
-      // Without it a request waits forever when the pooler is away.
-      connectionTimeoutMillis: 10_000,
-    },
-    schemaName: 'payload', // without it Payload writes "public".… names
-    push: false, // migrations only
-    disableCreateDatabase: true, // its role may not
-    idType: 'uuid',
-    migrationDir: path.join(here, 'migrations'),
-  }),
+  db: withCommitErrors(
+    postgresAdapter({
+      pool: {
+        connectionString: databaseUri,
+        // Below PgBouncer's client_idle_timeout, so that this side closes an idle connection first.
+        idleTimeoutMillis: 60_000,
+        maxLifetimeSeconds: 300,
+        // Without it a request waits forever when the pooler is away.
+        connectionTimeoutMillis: 10_000,
+      },
+      schemaName: 'payload', // without it Payload writes "public".… names
+      push: false, // migrations only
+      disableCreateDatabase: true, // its role may not
+      idType: 'uuid',
+      migrationDir: path.join(here, 'migrations'),
+    }),
+  ),
   // docs: end database
 
   plugins: [

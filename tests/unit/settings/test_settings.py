@@ -130,3 +130,13 @@ def test_the_shown_settings_hold_no_secret() -> None:
     put(config, "media.secretAccessKey", SECRET)
     assert SECRET not in repr(load("prod", config))
     assert "s3cr3t" not in repr(load("dev", full_config("dev")))
+
+
+def test_only_a_local_stacks_django_product_has_a_test_database() -> None:
+    with settings.offline():
+        assert settings.load("prod", full_config("prod")).tested_product is None
+        dev = full_config("dev")
+        found = settings.load("dev", dev).tested_product
+        assert found is not None
+        assert found.name == "django"
+        assert settings.load("dev", {**dev, "lightwave:products": {"payload": {}}}).tested_product is None

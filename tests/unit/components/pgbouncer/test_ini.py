@@ -189,6 +189,13 @@ def test_on_this_machine_it_uses_loopback_and_the_state_files_ports(local: Setti
     assert listens["max_client_conn"] == str(local.pgbouncer.max_client_connections)
     assert list(ini["users"]) == [product.login_role for product in local.products.values()]
     assert "client_idle_timeout" not in listens
+    assert list(ini["databases"]) == [DATABASE, "test_lightwave_platform"]
+    assert pairs(ini["databases"]["test_lightwave_platform"]) == {
+        "host": "127.0.0.1",
+        "port": "5433",
+        "dbname": "test_lightwave_platform",
+        "max_db_connections": "25",
+    }
 
 
 def test_in_a_container_it_uses_the_usual_ports_and_the_compose_files_names(local: Settings) -> None:

@@ -74,6 +74,17 @@ def test_the_local_file_names_this_machines_servers(dev: Settings, tmp_path: Pat
     )
     assert found["PAYLOAD_API_URL"] == "http://localhost:3000/api"
     assert found["DJANGO_SECRET_KEY"] == "s3cr3t-django"
+    assert found["DATABASE_TEST_NAME"] == "test_lightwave_platform"
+    assert "DATABASE_TEST_NAME" not in read(payload)
+
+
+def test_djangos_file_says_what_its_drivers_need_at_the_pooler(dev: Settings, tmp_path: Path) -> None:
+    django = env_files.write(dev.products["django"], "dev", {"A": "b"}, tmp_path)
+    _, comment, line = django.read_text().splitlines()
+    assert comment == (
+        "# DATABASE_URL: psycopg takes prepare_threshold=None (Django sets it), asyncpg statement_cache_size=0."
+    )
+    assert line == "A=b"
 
 
 def test_without_a_store_the_contract_is_kept_and_reaches_nobody(dev: Settings, tmp_path: Path) -> None:

@@ -97,5 +97,5 @@ def test_the_bootstrap_asks_for_the_admins_verifier_alone(dev: Settings, tmp_pat
     verifier = stack.admin_verifier()
     sql = bootstrap_sql(verifier)
     assert sql.startswith(f"SET lightwave.admin_verifier = '{verifier}';\n\n")
-    assert "NOSUPERUSER CREATEROLE NOCREATEDB" in sql
+    assert "NOSUPERUSER CREATEROLE CREATEDB" in sql
     assert stack.state.passwords[ADMIN].get_secret_value() not in sql
