@@ -41,6 +41,10 @@ else
   echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will be skipped"
 fi
 
+# The nodes, pods' images and Kubernetes of tests/cluster, where its tests can run.
+.venv/bin/python -m tests.cluster.build --where-possible ||
+  echo "servers: the cluster cannot be built; its tests will be skipped"
+
 # The store of local stacks (versitygw), and the example services that the clients' tests run.
 .venv/bin/python -c 'from ops.dev import packages; packages.versitygw(print)'
 if command -v npm >/dev/null; then
