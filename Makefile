@@ -76,7 +76,7 @@ servers: $(VENV)/.installed ## install and build what the tests run against
 test: $(VENV)/.installed servers ## every test that needs no cloud account
 	failed=0; \
 	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster $(PYTEST) || failed=1; \
-	$(if $(PYTEST),,$(PYTHON) -m pytest tests/cluster || failed=1;) \
+	$(if $(PYTEST),,$(PYTHON) -m pytest tests/cluster -m "not slow" || failed=1;) \
 	exit $$failed
 
 test-unit: $(VENV)/.installed ## the tests that start no server

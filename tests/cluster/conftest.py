@@ -19,11 +19,13 @@ _SECONDS = 900
 """Of a test with what it waits for: the first one waits for the cluster."""
 ORDER = (
     "test_site",
+    "test_containers",
     "test_pods",
     "test_access",
     "test_flows",
     "test_quota",
     "test_valkey",
+    "test_breakages",
     "test_rollout",
     "test_removal",
 )

@@ -6,12 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from tests.cluster import images, supervisor
+from tests.cluster import compose_images, images, supervisor
 from tests.cluster.database import binaries
 from tests.cluster.debian import KEYRING
 from tests.integration.kubernetes.build_servers import CLUSTER, binary
 
-_PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar")
+_PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar", "curl")
 _BUILD_PROGRAMS = ("go", "apt-get", "dpkg-deb", "ldconfig")
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 
@@ -64,5 +64,9 @@ def _unbuilt() -> Iterator[str]:
         images.images()
     except images.NotBuiltError:
         unbuilt.append("images")
+    try:
+        compose_images.engine_root()
+    except images.NotBuiltError:
+        unbuilt.append("Docker")
     if unbuilt:
         yield f"{', '.join(unbuilt)} not built; run: python -m tests.cluster.build (minutes, needs Go and apt)"

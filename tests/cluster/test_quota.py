@@ -1,14 +1,13 @@
 """The namespaces' quotas: a rollout of every workload at once fits into them, and a pod too many is refused."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
 from settings import ROOT
-from tests.cluster.platform import Platform, apply, wait_until
+from tests.cluster.platform import POOLER, VALKEY, Platform, apply, wait_until
 from tests.cluster.workloads import RESTRICTED, agent_command
 
 SERVICES = {"payload-cms": ("payload",), "django-api": ("api", "worker")}
@@ -46,22 +45,10 @@ def workload(platform: Platform, namespace: str, name: str) -> dict[str, Any]:
     return document
 
 
-@pytest.fixture
-def workloads(platform: Platform) -> Iterator[list[str]]:
-    """Every service's, running; each as `namespace deployment`."""
-    documents = [workload(platform, namespace, name) for namespace, names in SERVICES.items() for name in names]
-    apply(platform.kubectl, documents)
-    for document in documents:
-        finished(platform, document["metadata"]["namespace"], document["metadata"]["name"])
-    yield [f"{document['metadata']['namespace']} {document['metadata']['name']}" for document in documents]
-    for namespace in SERVICES:
-        platform.kubectl.do("delete", "deployment", "--all", f"--namespace={namespace}", "--wait=true")
-
-
-def finished(platform: Platform, namespace: str, name: str) -> None:
-    """Waits until the Deployment's rollout is over."""
-    options = (f"--namespace={namespace}", "--timeout=240s")
-    platform.kubectl.do("rollout", "status", f"deployment/{name}", *options, seconds=270)
+def finished(platform: Platform, namespace: str, workload: str, seconds: int = 240) -> None:
+    """Waits until the workload's rollout is over."""
+    options = (f"--namespace={namespace}", f"--timeout={seconds}s")
+    platform.kubectl.do("rollout", "status", workload, *options, seconds=seconds + 30)
 
 
 def refusals(platform: Platform, namespace: str) -> list[str]:
@@ -70,15 +57,32 @@ def refusals(platform: Platform, namespace: str) -> list[str]:
     return [event["message"] for event in events if "exceeded quota" in event["message"]]
 
 
-def test_a_rollout_of_every_workload_at_once_fits(platform: Platform, workloads: list[str]) -> None:
-    """Each with the pods that it has more of meanwhile; Payload's and Django's migrations beside them."""
-    for namespace, name in map(str.split, workloads):
-        platform.kubectl.do("rollout", "restart", f"deployment/{name}", f"--namespace={namespace}")
-    platform.kubectl.do("rollout", "restart", "deployment/pgbouncer", "statefulset/valkey", "--namespace=shared")
-    for namespace, name in (*map(str.split, workloads), ("shared", "pgbouncer")):
-        finished(platform, namespace, name)
-    platform.rollout("statefulset/valkey")
-    assert {namespace: refusals(platform, namespace) for namespace in SPACES} == {space: [] for space in SPACES}
+def every_workload_rolls_at_once(platform: Platform, seconds: int = 240) -> None:
+    """Each with the pods that it has more of meanwhile; the migrations' pods and others are there beside them."""
+    documents = [workload(platform, namespace, name) for namespace, names in SERVICES.items() for name in names]
+    theirs = [
+        (document["metadata"]["namespace"], f"deployment/{document['metadata']['name']}") for document in documents
+    ]
+    rolled = [*theirs, ("shared", POOLER), ("shared", VALKEY)]
+    try:
+        apply(platform.kubectl, documents)
+        for namespace, name in theirs:
+            finished(platform, namespace, name, seconds)
+        for namespace, name in rolled:
+            platform.kubectl.do("rollout", "restart", name, f"--namespace={namespace}")
+        for namespace, name in rolled:
+            finished(platform, namespace, name, seconds)
+        assert {space: refusals(platform, space) for space in SPACES} == {space: [] for space in SPACES}
+    finally:
+        for namespace in SERVICES:
+            platform.kubectl.do(
+                "delete", "deployment,event", "--all", f"--namespace={namespace}", "--cascade=foreground"
+            )
+
+
+@pytest.mark.usefixtures("services")
+def test_a_rollout_of_every_workload_at_once_fits(platform: Platform) -> None:
+    every_workload_rolls_at_once(platform)
 
 
 def pods_of_a_namespace(platform: Platform, namespace: str) -> tuple[int, int]:
@@ -87,9 +91,16 @@ def pods_of_a_namespace(platform: Platform, namespace: str) -> tuple[int, int]:
     return int(status["used"]["pods"]), int(status["hard"]["pods"])
 
 
+def counted(platform: Platform, namespace: str) -> bool:
+    """Whether its controller knows of all that came and went."""
+    pods = platform.kubectl.get("pods", f"--namespace={namespace}")["items"]
+    return pods_of_a_namespace(platform, namespace)[0] == len(pods)
+
+
 def test_a_pod_too_many_is_refused_by_name_of_the_quota(platform: Platform) -> None:
     """Small pods, so that their number and nothing else reaches its limit. They run nowhere."""
     namespace = "payload-cms"
+    wait_until(lambda: counted(platform, namespace), "the quota counts the pods that there are")
     used, hard = pods_of_a_namespace(platform, namespace)
 
     def pod(number: int) -> dict[str, Any]:

@@ -48,6 +48,9 @@ def worker(platform: Platform, services: None) -> Iterator[None]:
         connection.execute("CREATE TABLE django.mark (number integer)")
     kind = next(kind for kind in KINDS if kind.name == "worker")
     document = pod(kind, platform.client_image, name=NAME)
+    # Its processes share memory in a file there.
+    document["spec"]["volumes"].append({"name": "tmp", "emptyDir": {"medium": "Memory"}})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "tmp", "mountPath": "/tmp"})  # noqa: S108 (a pod's)
     document["spec"]["containers"][0]["command"] = [
         *("python3", "-c", (SCRIPTS / "celery_app.py").read_text()),
         *("work", str(VISIBILITY_SECONDS)),
@@ -80,7 +83,6 @@ def is_deleted(platform: Platform) -> None:
 def is_killed(platform: Platform) -> None:
     """As by the out-of-memory killer. Its kernel lives, so what it wrote and did not sync is not lost with it."""
     site = platform.cluster.site
-    assert site
     (server,) = [
         process
         for process in psutil.process_iter(["name"])
