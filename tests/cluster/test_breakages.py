@@ -166,7 +166,7 @@ BREAKAGES = {
         name="pgbouncer",
         change=set_to("pooler", "metadata", "name"),
         check=payload_gets_in,
-        says="pgbouncer.*(resolve|translate|not known)",
+        says="resolve|translate|not known",
     ),
     "Secret key": Breakage(
         kind="Secret",

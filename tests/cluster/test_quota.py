@@ -58,7 +58,10 @@ def refusals(platform: Platform, namespace: str) -> list[str]:
 
 
 def every_workload_rolls_at_once(platform: Platform, seconds: int = 240) -> None:
-    """Each with the pods that it has more of meanwhile; the migrations' pods and others are there beside them."""
+    """Each with the pods that it has more of meanwhile; the migrations' pods and others are there beside them.
+
+    The services' own may take `seconds` each to come up first.
+    """
     documents = [workload(platform, namespace, name) for namespace, names in SERVICES.items() for name in names]
     theirs = [
         (document["metadata"]["namespace"], f"deployment/{document['metadata']['name']}") for document in documents
@@ -71,7 +74,7 @@ def every_workload_rolls_at_once(platform: Platform, seconds: int = 240) -> None
         for namespace, name in rolled:
             platform.kubectl.do("rollout", "restart", name, f"--namespace={namespace}")
         for namespace, name in rolled:
-            finished(platform, namespace, name, seconds)
+            finished(platform, namespace, name)
         assert {space: refusals(platform, space) for space in SPACES} == {space: [] for space in SPACES}
     finally:
         for namespace in SERVICES:

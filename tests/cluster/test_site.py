@@ -132,7 +132,7 @@ def is_killed_with_its_supervisor(run: Run) -> None:
     sweep()
 
 
-@pytest.mark.parametrize("end", [ends, is_killed, is_killed_with_its_supervisor])
+@pytest.mark.parametrize("end", [pytest.param(ends, marks=pytest.mark.slow), is_killed, is_killed_with_its_supervisor])
 def test_a_run_leaves_nothing_behind(end: Callable[[Run], None]) -> None:
     reason = missing()
     if reason:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from tests.cluster.platform import SHARED, VALKEY, Platform, apply, wait_for_pods, wait_until
+from tests.cluster.platform import SHARED, Platform, apply, wait_for_pods, wait_until
 from tests.cluster.workloads import KINDS, SCRIPTS, pod
 
 NAMESPACE, NAME = "django-api", "celery"
@@ -25,6 +25,8 @@ LONGEST_SECONDS = 10
 """How long a send may take, with Celery's own retries, until it succeeds or raises."""
 VISIBILITY_SECONDS = 15
 """In place of Celery's 3600: when a task comes back that a worker took and did not acknowledge."""
+WORKERS = 1
+"""Each may lose one task with its connection: Celery takes a task from the queue and notes that it did in two steps."""
 FSYNC_SECONDS = 1
 """`appendfsync everysec`: what a crash may lose."""
 
@@ -46,6 +48,13 @@ def worker(platform: Platform, services: None) -> Iterator[None]:
     with closing(platform.database.superuser()) as connection:
         connection.execute("SET ROLE django_user")
         connection.execute("CREATE TABLE django.mark (number integer)")
+    start_worker(platform)
+    yield
+    stop_worker(platform)
+
+
+def start_worker(platform: Platform) -> None:
+    """The worker's pod."""
     kind = next(kind for kind in KINDS if kind.name == "worker")
     document = pod(kind, platform.client_image, name=NAME)
     # Its processes share memory in a file there.
@@ -57,8 +66,11 @@ def worker(platform: Platform, services: None) -> Iterator[None]:
     ]
     apply(platform.kubectl, [document])
     wait_for_pods(platform.kubectl, NAMESPACE, NAME)
-    yield
-    platform.kubectl.do("delete", "pod", NAME, f"--namespace={NAMESPACE}")
+
+
+def stop_worker(platform: Platform) -> None:
+    """As a failed liveness probe does: what it had taken comes back after the visibility timeout."""
+    platform.kubectl.do("delete", "pod", NAME, f"--namespace={NAMESPACE}", "--wait=true")
 
 
 def marks(platform: Platform) -> list[int]:
@@ -96,37 +108,63 @@ def _cgroups(pid: int) -> list[str]:
         return file.read().splitlines()
 
 
+def container(platform: Platform) -> tuple[str, int, bool]:
+    """Valkey's: the pod's uid, how often it was restarted, and whether it is ready."""
+    answer = platform.kubectl("get", "pod", POD, SHARED, "--output=json")
+    pod = json.loads(answer.output) if answer.ok else {"metadata": {"uid": ""}, "status": {}}
+    (status,) = [s for s in pod["status"].get("containerStatuses", ()) if s["name"] == "valkey"] or [{}]
+    return pod["metadata"]["uid"], status.get("restartCount", 0), status.get("ready", False)
+
+
+def is_back(platform: Platform, uid: str, restarts: int) -> bool:
+    """Whether another pod, or the same one started again, is ready."""
+    now, started, ready = container(platform)
+    return ready and (now != uid or started > restarts)
+
+
+def unfinished(platform: Platform, numbers: Collection[int], seconds: float) -> set[int]:
+    """The tasks that did not run within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (missing := set(numbers) - set(marks(platform))) and time.monotonic() < deadline:
+        time.sleep(1)
+    return missing
+
+
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize(("goes", "may_lose"), [(is_deleted, 0.0), (is_killed, FSYNC_SECONDS)])
 def test_what_celery_loses_with_valkeys_pod_is_bounded(
     platform: Platform, goes: Callable[[Platform], None], may_lose: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = 1 + max(marks(platform), default=0)
+    uid, restarts, _ = container(platform)
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send, platform, SECONDS, first)
         wait_until(lambda: any(number >= first for number in marks(platform)), "a first task ran")
         time.sleep(3)
         gone = time.time()
         goes(platform)
-        wait_until(lambda: platform.kubectl("get", "pod", POD, SHARED).ok, "there is a pod again")
-        platform.rollout(VALKEY)
-        wait_for_pods(platform.kubectl, "shared", POD)
+        wait_until(lambda: is_back(platform, uid, restarts), "Valkey is back")
         back = time.time()
         sent = sending.result()
     taken = {task.number: task.when for task in sent if task.error is None}
     refused = [task for task in sent if task.error is not None]
-    deadline = time.monotonic() + 2 * VISIBILITY_SECONDS + 30
-    while taken.keys() - set(marks(platform)) and time.monotonic() < deadline:
-        time.sleep(1)
+    # Celery's worker may stop taking tasks once its broker was away (https://github.com/celery/celery/issues/10302):
+    # they stay in the queue until it is started again, which is what docs/services.md asks a liveness probe for.
+    stuck = bool(unfinished(platform, taken, 2 * VISIBILITY_SECONDS))
+    if stuck:
+        stop_worker(platform)
+        start_worker(platform)
+    lost = sorted(unfinished(platform, taken, 3 * VISIBILITY_SECONDS if stuck else 0))
     ran = [number for number in marks(platform) if number >= first]
-    lost = sorted(taken.keys() - set(ran))
+    also = "; the worker was started again" if stuck else ""
     with capsys.disabled():
         print(
             f"\nValkey {goes.__name__.replace('_', ' ')}, away for {back - gone:.1f} s: {len(taken)} tasks taken, "
             f"{len(refused)} refused, {len(lost)} lost, {len(ran) - len(set(ran))} ran twice; "
-            f"longest send {max(task.seconds for task in sent):.1f} s"
+            f"longest send {max(task.seconds for task in sent):.1f} s{also}"
         )
-    assert [number for number in lost if not gone - may_lose <= taken[number] <= gone] == []
+    beyond = [number for number in lost if not gone - may_lose <= taken[number] <= gone]
+    assert len(beyond) <= WORKERS, f"lost: {beyond}"
     assert max(task.seconds for task in sent) < LONGEST_SECONDS, "a send hangs"
     assert [task for task in refused if not gone - 1 < task.when < back + 5] == []
     assert any(when > back for when in taken.values()), "nothing was sent once Valkey was back"
