@@ -12,10 +12,10 @@ export PULUMI_SKIP_UPDATE_CHECK := true
 # Pulumi's Python language host runs `uv`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help up down env verify plan golden diff policy preview deploy drift tunnel test test-unit test-cluster servers check format
+.PHONY: help up down env media-sync phase0 handoff verify plan golden diff policy preview deploy drift tunnel test test-unit test-cluster servers check format
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Python 3.11 where the machine has it (.python-version), else a newer one.
 SYSTEM_PYTHON := $(shell command -v python3.11 || uv python find --no-project '>=3.11' 2>/dev/null || command -v python3)
@@ -38,8 +38,17 @@ up: $(VENV)/.installed ## bring a local stack up: servers, schemas, roles, grant
 down: $(VENV)/.installed ## stop a local stack; WIPE=1 removes its data too
 	@$(OPS) down --stack $(STACK) $(if $(WIPE),--wipe)
 
-env: $(VENV)/.installed ## write the env file of SERVICE
-	@$(OPS) env --stack $(STACK) --service "$(SERVICE)"
+env: $(VENV)/.installed ## write the env file of SERVICE; ALL=1: of a whole WORKSPACE (CHECK=1 only looks)
+	@$(OPS) env --stack $(STACK) $(if $(ALL),--all $(if $(WORKSPACE),--workspace "$(WORKSPACE)") $(if $(CHECK),--check),--service "$(SERVICE)")
+
+media-sync: $(VENV)/.installed ## copy the folder FROM to the bucket and compare; DRY_RUN=1 copies nothing
+	@$(OPS) media-sync --stack $(STACK) --from "$(FROM)" $(if $(DRY_RUN),--dry-run)
+
+phase0: $(VENV)/.installed ## measure the Phase 0 criteria; PAYLOAD_URL=<its /api>, WORKSPACE=<folder>
+	@$(OPS) phase0 --stack $(STACK) $(if $(WORKSPACE),--workspace "$(WORKSPACE)") $(if $(PAYLOAD_URL),--payload-url "$(PAYLOAD_URL)")
+
+handoff: $(VENV)/.installed ## write the handoff to Phase 1 from what phase0 measured
+	@$(OPS) handoff --stack $(STACK)
 
 verify: $(VENV)/.installed ## prove the running platform against the product table; JSON=1 for a program to read
 	@$(OPS) verify --stack $(STACK) $(if $(JSON),--json)

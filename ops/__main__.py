@@ -41,6 +41,12 @@ class StackName(click.Choice[str]):
 stack_option = click.option(
     "--stack", type=StackName(), default="dev", show_default=True, help="a stack that has a config file"
 )
+workspace_option = click.option(
+    "--workspace",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT.parent,
+    help="the folder with the services' checkouts and .env.services.json  [default: the one above this checkout]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="print JSON, for a program to read")
 
 
@@ -157,13 +163,58 @@ def verify_command(stack: str, as_json: bool) -> int:
 
 @commands.command("env")
 @stack_option
-@click.option("--service", required=True, help="a product's name or its service key")
-def env_command(stack: str, service: str) -> int:
-    """Write the env file of one service."""
-    from ops.dev import env
+@click.option("--service", help="a product's name or its service key")
+@click.option("--all", "whole", is_flag=True, help="every service in the workspace's .env.services.json")
+@workspace_option
+@click.option("--check", is_flag=True, help="with --all: write nothing, exit 1 where a file is not up to date")
+def env_command(stack: str, service: str | None, whole: bool, workspace: Path, check: bool) -> int:
+    """Write the env file of one service, or of all in a workspace."""
     from settings import of_stack
 
+    if whole:
+        from ops.phase0 import workspace as workspaces
+
+        if service:
+            raise click.UsageError("--all goes without --service")
+        return workspaces.run(of_stack(stack), workspace, check=check)
+    if not service or check:
+        raise click.UsageError("--check goes with --all" if service else "Missing option '--service' (or '--all').")
+    from ops.dev import env
+
     return env.run(of_stack(stack), service)
+
+
+@commands.command("media-sync")
+@stack_option
+@click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--dry-run", is_flag=True, help="say what would be copied, compare, and copy nothing")
+def media_sync_command(stack: str, source: Path, dry_run: bool) -> int:
+    """Copy a folder of media to the bucket, and compare."""
+    from ops.phase0 import media
+    from ops.phase0.subject import Subject
+    from settings import of_stack
+
+    return media.sync(Subject(of_stack(stack), ROOT.parent, ""), source, dry_run=dry_run)
+
+
+@commands.command("phase0")
+@stack_option
+@workspace_option
+@click.option("--payload-url", default="http://localhost:3000/api", show_default=True, help="Payload's REST API")
+def phase0_command(stack: str, workspace: Path, payload_url: str) -> int:
+    """Measure the Phase 0 report's success criteria."""
+    from ops.phase0 import commands
+
+    return commands.phase0(stack, workspace, payload_url)
+
+
+@commands.command("handoff")
+@stack_option
+def handoff_command(stack: str) -> int:
+    """Write the handoff to Phase 1 from the last measurement."""
+    from ops.phase0 import commands
+
+    return commands.handoff(stack)
 
 
 @commands.command("tunnel")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey) and etcd, and a kube-apiserver
+# Installs what the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey), rclone and etcd, and a kube-apiserver
 # built from its Go module. Prints what cannot be installed and continues: the tests that need it are skipped with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,6 +11,7 @@ packages=()
 command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] || packages+=(pgbouncer)
 command -v valkey-server >/dev/null || command -v redis-server >/dev/null || packages+=(redis-server)
 command -v etcd >/dev/null || packages+=(etcd-server)
+command -v rclone >/dev/null || packages+=(rclone)
 command -v openssl >/dev/null || packages+=(openssl)
 
 if [ ${#packages[@]} -gt 0 ]; then

@@ -14,14 +14,14 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ParamSpec
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
 import settings as config
 from ops import aws, process
+from ops.check import Check, check
 from ops.deploy import install, tunnel
 from ops.deploy.adoption import adoption
 from ops.deploy.pulumi_cli import PulumiCli, make_up
@@ -36,43 +36,6 @@ _CONNECT_SECONDS = 10
 
 _REMOTE_STATE = ("https", "s3")
 _KEY_SERVICES = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
-
-_Arguments = ParamSpec("_Arguments")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """The result of one check."""
-
-    name: str
-    detail: str = ""
-    """What was found."""
-    problems: tuple[Problem, ...] = ()
-    """What must be fixed before Pulumi starts; a check without problems is ok."""
-    skipped: bool = False
-    """Not made, because another check failed; `detail` names it."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it was made and found nothing wrong."""
-        return not self.problems and not self.skipped
-
-
-def _check(name: str) -> Callable[[Callable[_Arguments, str]], Callable[_Arguments, Check]]:
-    """Makes a check of a function that returns what it found, or raises OperatorError."""
-
-    def decorate(look: Callable[_Arguments, str]) -> Callable[_Arguments, Check]:
-        @functools.wraps(look)
-        def check(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Check:
-            try:
-                return Check(name=name, detail=look(*args, **kwargs))
-            except OperatorError as error:
-                return Check(name=name, problems=error.problems)
-
-        return check
-
-    return decorate
-
 
 # --- all of them, in order --------------------------------------------------------------------------------------------
 
@@ -171,7 +134,7 @@ class Checks:
 # --- one by one -------------------------------------------------------------------------------------------------------
 
 
-@_check("state backend")
+@check("state backend")
 def backend(stack: str, environment: Mapping[str, str]) -> str:
     """The state of a stack in the cloud is where the team shares it, named on purpose."""
     url = environment.get("PULUMI_BACKEND_URL", "")
@@ -187,7 +150,7 @@ def backend(stack: str, environment: Mapping[str, str]) -> str:
     return _shown(url)
 
 
-@_check("state secrets")
+@check("state secrets")
 def secrets(stack: str, stack_file: Mapping[str, Any], backend: str) -> str:
     """What encrypts the secrets in a shared state is a key service, never a passphrase that people hand around."""
     provider = str(stack_file.get("secretsprovider") or "")
@@ -204,7 +167,7 @@ def secrets(stack: str, stack_file: Mapping[str, Any], backend: str) -> str:
     )
 
 
-@_check("Cloudflare login")
+@check("Cloudflare login")
 def cloudflare(settings: Settings, environment: Mapping[str, str]) -> str:
     """There are credentials: half a deploy would be done by the time that Cloudflare refuses it."""
     if settings.media is None:
@@ -216,7 +179,7 @@ def cloudflare(settings: Settings, environment: Mapping[str, str]) -> str:
     raise OperatorError("CLOUDFLARE_API_TOKEN is not set", "create a token with the scopes of docs/bootstrap.md")
 
 
-@_check("CA certificates")
+@check("CA certificates")
 def ca_certificates(settings: Settings) -> str:
     """The certificates that servers are verified with are files beside the program."""
     files, problems = [], list[Problem]()
@@ -236,7 +199,7 @@ def ca_certificates(settings: Settings) -> str:
     return ", ".join(files)
 
 
-@_check("AWS account")
+@check("AWS account")
 def account(account_id: str, region: str) -> str:
     """The credentials at hand belong to the stack's account."""
     actual = aws.account()
@@ -248,7 +211,7 @@ def account(account_id: str, region: str) -> str:
     )
 
 
-@_check("EKS cluster")
+@check("EKS cluster")
 def cluster(name: str, region: str) -> str:
     """The EKS cluster of that name runs, and the server at its endpoint has its certificate."""
     found = aws.cluster(name, region)
@@ -268,7 +231,7 @@ def cluster(name: str, region: str) -> str:
     return f"{name} is {found.status} and answers"
 
 
-@_check("cluster")
+@check("cluster")
 def context(name: str) -> str:
     """The kubeconfig has that context, and its API server answers."""
     command = ["kubectl", "--context", name, "get", "--raw", "/version", "--request-timeout=10s"]
@@ -277,7 +240,7 @@ def context(name: str) -> str:
     return f"context {name} answers"
 
 
-@_check("local PostgreSQL")
+@check("local PostgreSQL")
 def local_database(stack: str, port: int) -> str:
     """The local PostgreSQL listens."""
     try:
@@ -289,7 +252,7 @@ def local_database(stack: str, port: int) -> str:
     return f"{HOST}:{port}"
 
 
-@_check("database")
+@check("database")
 def rds(stack: str, database: RdsSettings, region: str) -> str:
     """The database can be reached from here, as the postgresql provider will."""
     endpoint: tuple[str, int] | None
@@ -306,7 +269,7 @@ def rds(stack: str, database: RdsSettings, region: str) -> str:
     return f"{endpoint[0]}:{endpoint[1]}"
 
 
-@_check("Pulumi state")
+@check("Pulumi state")
 def state(pulumi: PulumiCli) -> str:
     """The state can be read, and no killed update has left operations under way."""
     url = _shown(pulumi.environment().get("PULUMI_BACKEND_URL", ""))
@@ -325,7 +288,7 @@ def state(pulumi: PulumiCli) -> str:
     raise OperatorError(problem.what, make_up(pulumi.stack) if pulumi.local else problem.fix)
 
 
-@_check("removals")
+@check("removals")
 def removals(pulumi: PulumiCli) -> str:
     """It deletes no role, schema or grant that is still protected, and renames no schema under its grants."""
     recorded = [r for r in pulumi.deployment().get("resources") or [] if r["type"].startswith(POSTGRESQL)]

@@ -7,9 +7,10 @@ what is protected.
 from collections.abc import Callable
 
 import settings as config
-from ops.console import console, in_ci, mark, say
+from ops.check import show
+from ops.console import in_ci, say
 from ops.deploy.admin_login import admin_login
-from ops.deploy.checks import Check, Checks
+from ops.deploy.checks import Checks
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.errors import ExitCode, FailedError
 from ops.verify import report
@@ -105,22 +106,13 @@ def _preview(pulumi: PulumiCli) -> None:
 def _checked(stack: str, *, database: bool) -> PulumiCli:
     """The Pulumi CLI where every check is ok. Raises OperatorError with every problem otherwise."""
     say(f"Checks of stack {stack}:")
-    checks = Checks(stack, _show)
+    checks = Checks(stack, show)
     pulumi = checks.run(database=database)
     if pulumi is None:
         failed = sum(1 for check in checks.done if check.problems)
         say(f"Pulumi was not started: {failed} of {len(checks.done)} checks failed")
         raise OperatorError(checks.problems)
     return pulumi
-
-
-def _show(check: Check) -> None:
-    """One line: the mark, the name, what was found."""
-    found = str(check.problems[0]).splitlines()[0] if check.problems else check.detail
-    if len(check.problems) > 1:
-        found += f" (and {len(check.problems) - 1} more)"
-    marked = mark(check.ok, skipped=check.skipped)
-    console.print("  ", marked, f"  {check.name:<16}  {found}", sep="", soft_wrap=True)
 
 
 def _confirmed(stack: str) -> bool:

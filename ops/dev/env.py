@@ -137,6 +137,11 @@ def not_for_a_shell(values: Mapping[str, str]) -> list[str]:
     return [name for name, value in values.items() if _NO_SHELL in value]
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether something is there that was not written here: it is never overwritten."""
+    return path.is_symlink() or (path.exists() and not path.read_text().startswith(MARKER))
+
+
 def write(product: Product, stack: str, values: Mapping[str, str], folder: Path) -> Path:
     """Writes the env file of one service, whole or not at all, and gives its path.
 
@@ -144,10 +149,32 @@ def write(product: Product, stack: str, values: Mapping[str, str], folder: Path)
     """
     path = folder / f"{product.name}.env"
     content = text(product, stack, values)
-    if path.is_symlink() or (path.exists() and not path.read_text().startswith(MARKER)):
+    if is_foreign(path):
         raise EnvFileError(f"{path} was not written by make env and stays as it is", "move it away, then run again")
     write_private(path, content)
     return path
+
+
+def read(path: Path) -> dict[str, str]:
+    """The variables of an env file without quotes, as `text` writes it."""
+    lines = (line for line in path.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def read_contract(path: Path) -> dict[str, Any]:
+    """The `.env.services.json` there, an empty one where there is none. Raises EnvFileError where it is something else.
+
+    It is `{"services": {"<service key>": {"required_variables": […], …}}}`.
+    """
+    document: Any = {}
+    if path.exists():
+        try:
+            document = json.loads(path.read_text())
+        except ValueError:
+            document = None
+    if not isinstance(document, dict) or not isinstance(document.setdefault("services", {}), dict):
+        raise EnvFileError(f'{path} is no contract file ({{"services": …}})', "move it away, then run again")
+    return document
 
 
 def write_contract(
@@ -159,15 +186,8 @@ def write_contract(
     that is there is not such a contract.
     """
     path = folder / CONTRACT
-    document: Any = {}
-    if path.exists():
-        try:
-            document = json.loads(path.read_text())
-        except ValueError:
-            document = None
-    services = document.setdefault("services", {}) if isinstance(document, dict) else None
-    if not isinstance(services, dict):
-        raise EnvFileError(f'{path} is no contract file ({{"services": …}})', "move it away, then run again")
+    document = read_contract(path)
+    services = document["services"]
     for name, variables in entries.items():
         product = settings.products[name]
         assert product.service is not None  # noqa: S101 (settings: it goes with framework)
@@ -209,16 +229,20 @@ def _plain(entries: Iterable[EnvEntry]) -> dict[str, str]:
     return {entry.name: str(entry.value) for entry in entries}
 
 
+def values_of(settings: Settings, product: Product) -> dict[str, str]:
+    """The variables of a product's service, of a local or a deployed stack. Raises EnvFileError without them."""
+    if settings.is_local:
+        return _plain(for_local(settings, product, servers.extras_of(settings)))
+    return for_deployed(settings.stack, product)
+
+
 def run(settings: Settings, service: str, folder: Path | None = None) -> int:
     """`make env`: writes one service's env file and says where. Raises EnvFileError where it cannot."""
     folder = folder or env_folder(settings.stack)
     product = product_of(settings, service)
+    values = values_of(settings, product)
     if settings.is_local:
-        entries = for_local(settings, product, servers.extras_of(settings))
-        values = _plain(entries)
-        write_contract({product.name: entries}, settings, folder)
-    else:
-        values = for_deployed(settings.stack, product)
+        write_contract({product.name: for_local(settings, product)}, settings, folder)
     path = write(product, settings.stack, values, folder)
     print(f"wrote {path} ({len(values)} variables of {product.service})")
     if names := not_for_a_shell(values):

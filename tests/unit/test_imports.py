@@ -47,7 +47,16 @@ def test_folders_of_components_do_not_import_each_other_in_a_circle() -> None:
     assert needs == {}
 
 
-OPS = ("errors", "console", "process", "aws"), ("verify",), ("plan",), ("deploy",), ("dev",), ("up",), ("__main__",)
+OPS = (
+    ("check", "errors", "console", "process", "aws"),
+    ("verify",),
+    ("plan",),
+    ("deploy",),
+    ("dev",),
+    ("phase0",),
+    ("up",),
+    ("__main__",),
+)
 """The modules and folders of ops, by layer; a layer may import those before it."""
 
 

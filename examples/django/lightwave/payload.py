@@ -28,7 +28,7 @@ class PayloadCMSClient:
     """
 
     def __init__(self, base_url: str | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._base_url = (base_url or settings.PAYLOAD_API_URL).rstrip("/")
+        self.base_url = (base_url or settings.PAYLOAD_API_URL).rstrip("/")
         self._transport = transport
 
     async def get_page_by_slug(self, slug: str) -> dict[str, Any] | None:
@@ -65,7 +65,7 @@ class PayloadCMSClient:
         ):
             with attempt:
                 async with httpx.AsyncClient(timeout=TIMEOUT, transport=self._transport) as client:
-                    response = await client.get(f"{self._base_url}{path}", params=params)
+                    response = await client.get(f"{self.base_url}{path}", params=params)
                 response.raise_for_status()
                 found = response.json()
         assert found is not None
