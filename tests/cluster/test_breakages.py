@@ -212,7 +212,7 @@ BREAKAGES = {
     "drain": Breakage(
         kind="Deployment",
         name="pgbouncer",
-        change=set_to(1, *TEMPLATE, "terminationGracePeriodSeconds"),
+        change=set_to(6, *TEMPLATE, "terminationGracePeriodSeconds"),
         check=no_transaction_fails_while_a_pooler_leaves,
         says="closed|refused|terminat|reset",
         after=rolled,
