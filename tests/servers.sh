@@ -43,8 +43,8 @@ else
 fi
 
 # The nodes, pods' images and Kubernetes of tests/cluster, where its tests can run.
-.venv/bin/python -m tests.cluster.build --where-possible ||
-  echo "servers: the cluster cannot be built; its tests will be skipped"
+nice .venv/bin/python -m tests.cluster.build --where-possible ||
+  echo "servers: not everything of the cluster can be built; what needs it will be skipped"
 
 # The store of local stacks (versitygw), and the example services that the clients' tests run.
 .venv/bin/python -c 'from ops.dev import packages; packages.versitygw(print)'

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from tests.cluster import compose_images, images, supervisor
+from tests.cluster import images, supervisor
 from tests.cluster.database import binaries
 from tests.cluster.debian import KEYRING
 from tests.integration.kubernetes.build_servers import CLUSTER, binary
@@ -64,9 +64,5 @@ def _unbuilt() -> Iterator[str]:
         images.images()
     except images.NotBuiltError:
         unbuilt.append("images")
-    try:
-        compose_images.engine_root()
-    except images.NotBuiltError:
-        unbuilt.append("Docker")
     if unbuilt:
         yield f"{', '.join(unbuilt)} not built; run: python -m tests.cluster.build (minutes, needs Go and apt)"

@@ -15,8 +15,9 @@ import pytest
 from dotenv import dotenv_values
 
 from settings import ROOT
-from tests.cluster import machine
+from tests.cluster import compose_images, machine
 from tests.cluster.engine import Engine, running_engine
+from tests.cluster.images import NotBuiltError
 from tests.required import not_here
 
 SECONDS = 300
@@ -112,6 +113,10 @@ def project() -> Iterator[Project]:
     if shutil.which("pulumi") is None:
         not_here("pulumi is not on PATH", "REQUIRE_ENGINE")
     reason = machine.missing()
+    try:
+        compose_images.engine_root()
+    except NotBuiltError as error:
+        reason = str(error)
     if reason:
         not_here(reason, "REQUIRE_CLUSTER")
     with running_engine() as engine:

@@ -111,9 +111,13 @@ def _cgroups(pid: int) -> list[str]:
 def container(platform: Platform) -> tuple[str, int, bool]:
     """Valkey's: the pod's uid, how often it was restarted, and whether it is ready."""
     answer = platform.kubectl("get", "pod", POD, SHARED, "--output=json")
-    pod = json.loads(answer.output) if answer.ok else {"metadata": {"uid": ""}, "status": {}}
-    (status,) = [s for s in pod["status"].get("containerStatuses", ()) if s["name"] == "valkey"] or [{}]
-    return pod["metadata"]["uid"], status.get("restartCount", 0), status.get("ready", False)
+    if not answer.ok:
+        return "", 0, False
+    found = json.loads(answer.output)
+    for status in found["status"].get("containerStatuses", ()):
+        if status["name"] == "valkey":
+            return found["metadata"]["uid"], status["restartCount"], status["ready"]
+    return found["metadata"]["uid"], 0, False
 
 
 def is_back(platform: Platform, uid: str, restarts: int) -> bool:
