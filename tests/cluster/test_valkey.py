@@ -135,7 +135,9 @@ def unfinished(platform: Platform, numbers: Collection[int], seconds: float) -> 
 
 
 @pytest.mark.usefixtures("worker")
-@pytest.mark.parametrize(("goes", "may_lose"), [(is_deleted, 0.0), (is_killed, FSYNC_SECONDS)])
+@pytest.mark.parametrize(
+    ("goes", "may_lose"), [(is_deleted, 0.0), pytest.param(is_killed, FSYNC_SECONDS, marks=pytest.mark.slow)]
+)
 def test_what_celery_loses_with_valkeys_pod_is_bounded(
     platform: Platform, goes: Callable[[Platform], None], may_lose: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
