@@ -1,4 +1,4 @@
-"""Ten wrong manifests, one at a time on the running cluster: each turns the check red that is meant to see it.
+"""Nine wrong manifests, one at a time on the running cluster: each turns the check red that is meant to see it.
 
 The check is green before and after, so it is the one wrong value that it sees.
 """
@@ -12,9 +12,8 @@ import pytest
 
 from tests.cluster import pki, test_access, test_pods, test_quota
 from tests.cluster.flows import PORTS
-from tests.cluster.loads import Load
 from tests.cluster.matrix import expected, listening, settled, words
-from tests.cluster.platform import POOLER, SHARED, VALKEY, Platform, wait_for_pods, wait_until
+from tests.cluster.platform import SHARED, VALKEY, Platform, wait_for_pods, wait_until
 from tests.cluster.program import as_yaml
 from tests.cluster.workloads import KINDS, pod
 
@@ -51,14 +50,6 @@ def every_workload_rolls(platform: Platform) -> None:
     test_quota.every_workload_rolls_at_once(platform, seconds=SECONDS)
 
 
-def no_transaction_fails_while_a_pooler_leaves(platform: Platform) -> None:
-    (leaving, *_) = platform.pods("pgbouncer")
-    with Load(platform, clients=50) as load:
-        platform.kubectl.do("delete", "pod", leaving["metadata"]["name"], SHARED, "--wait=true")
-        wait_until(lambda: len(ready(platform, "pgbouncer")) == 2, "there are two again")
-    assert load.result.reasons == {}
-
-
 def ready(platform: Platform, name: str) -> list[Document]:
     """The pods whose containers are all ready."""
     return [
@@ -83,10 +74,6 @@ def new_payload(platform: Platform) -> None:
     kind = next(kind for kind in KINDS if kind.name == "payload")
     platform.kubectl.do("apply", "--filename=-", document=pod(kind, platform.client_image, PORTS))
     wait_for_pods(platform.kubectl, "payload-cms", "payload")
-
-
-def rolled(platform: Platform) -> None:
-    platform.rollout(POOLER)
 
 
 def nothing(_: Platform) -> None:
@@ -208,14 +195,6 @@ BREAKAGES = {
         change=set_to("4", "spec", "hard", "pods"),
         check=every_workload_rolls,
         says="timed out|exceeded quota",
-    ),
-    "drain": Breakage(
-        kind="Deployment",
-        name="pgbouncer",
-        change=set_to(6, *TEMPLATE, "terminationGracePeriodSeconds"),
-        check=no_transaction_fails_while_a_pooler_leaves,
-        says="closed|refused|terminat|reset",
-        after=rolled,
     ),
 }
 
