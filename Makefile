@@ -12,7 +12,7 @@ export PULUMI_SKIP_UPDATE_CHECK := true
 # Pulumi's Python language host runs `uv`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help up down env media-sync phase0 handoff verify plan golden diff policy preview deploy drift tunnel test test-unit test-cluster servers check format
+.PHONY: help up down env media-sync phase0 handoff verify plan golden diff policy preview deploy drift release tunnel test test-unit test-cluster servers check format
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ deploy: $(VENV)/.installed ## preview, confirm, pulumi up, verify
 
 drift: $(VENV)/.installed ## refresh, expect no changes, verify: what somebody changed by hand
 	@$(OPS) drift --stack $(STACK)
+
+release: $(VENV)/.installed ## name the IMAGE of SERVICE and show what that changes; MIGRATION_IMAGE=<image>
+	@$(OPS) release --stack $(STACK) --service "$(SERVICE)" --image "$(IMAGE)" --migration-image "$(MIGRATION_IMAGE)"
 
 tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TARGET=<instance>
 	@$(OPS) tunnel --stack $(STACK) --target "$(TARGET)"

@@ -10,6 +10,7 @@ import pulumi_aws as aws
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bootstrap.ci_access import DEFAULT_CLUSTER, DEFAULT_DATABASE, DEFAULT_NAMESPACES, CiAccess, CiAccessArgs
+from bootstrap.service_deployers import ServiceDeployers, ServiceDeployersArgs
 from bootstrap.state_store import StateStore, StateStoreArgs
 
 config = pulumi.Config("lightwave-bootstrap")
@@ -44,6 +45,20 @@ access = CiAccess(
     ),
     pulumi.ResourceOptions(provider=provider),
 )
+deployers = config.get_object("deployers") or {}
+if deployers:
+    roles = ServiceDeployers(
+        "deployers",
+        ServiceDeployersArgs(
+            account_id=account_id,
+            region=region,
+            cluster=config.get("cluster", DEFAULT_CLUSTER),
+            oidc_provider_arn=access.oidc_provider_arn,
+            deployers=deployers,
+        ),
+        pulumi.ResourceOptions(provider=provider),
+    )
+    pulumi.export("SERVICE_DEPLOYERS", roles.role_arns)
 
 pulumi.export("PULUMI_BACKEND_URL", state.backend_url)
 pulumi.export("secrets_provider", state.secrets_provider)

@@ -80,12 +80,14 @@ class CiAccess(pulumi.ComponentResource):
     """May read everything that the platform declares, and its state; may change nothing."""
     deploy_role_arn: pulumi.Output[str]
     """May create and change what the platform declares; may delete nothing that holds data."""
+    oidc_provider_arn: pulumi.Output[str]
+    """Of GitHub's OIDC provider."""
 
     def __init__(self, name: str, args: CiAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:bootstrap:CiAccess", name, {}, opts)
         self._name = name
         self._args = args
-        self._provider_arn = self._oidc_provider()
+        self.oidc_provider_arn = self._oidc_provider()
         self._platform = ci_policies.Platform(
             account_id=args.account_id, region=args.region, cluster=args.cluster, database=args.database
         )
@@ -117,7 +119,13 @@ class CiAccess(pulumi.ComponentResource):
 
         self.preview_role_arn = preview.arn
         self.deploy_role_arn = deploy.arn
-        self.register_outputs({"preview_role_arn": self.preview_role_arn, "deploy_role_arn": self.deploy_role_arn})
+        self.register_outputs(
+            {
+                "preview_role_arn": self.preview_role_arn,
+                "deploy_role_arn": self.deploy_role_arn,
+                "oidc_provider_arn": self.oidc_provider_arn,
+            }
+        )
 
     def _oidc_provider(self) -> pulumi.Output[str]:
         if self._args.oidc_provider_arn:
@@ -156,7 +164,7 @@ class CiAccess(pulumi.ComponentResource):
             f"{self._name}-{purpose}",
             name=f"lightwave-{purpose}",
             description=description,
-            assume_role_policy=self._provider_arn.apply(
+            assume_role_policy=self.oidc_provider_arn.apply(
                 lambda arn: ci_policies.assumed_by_workflows(arn, repository, environments, ref)
             ),
             max_session_duration=seconds,

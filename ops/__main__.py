@@ -184,9 +184,27 @@ def env_command(stack: str, service: str | None, whole: bool, workspace: Path, c
     return env.run(of_stack(stack), service)
 
 
+@commands.command("release")
+@stack_option
+@click.option("--service", required=True, help="a product's name or its service key")
+@click.option("--image", required=True, help="the release, as name:tag@sha256:<digest>")
+@click.option("--migration-image", default="", help="the image of its migrations, where they have one of their own")
+def release_command(stack: str, service: str, image: str, migration_image: str) -> int:
+    """Name a service's image and show what that changes."""
+    from ops import release
+
+    return release.release(stack, service, image, migration_image)
+
+
 @commands.command("media-sync")
 @stack_option
-@click.option("--from", "source", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="the folder with the media",
+)
 @click.option("--dry-run", is_flag=True, help="say what would be copied, compare, and copy nothing")
 def media_sync_command(stack: str, source: Path, dry_run: bool) -> int:
     """Copy a folder of media to the bucket, and compare."""

@@ -14,23 +14,29 @@ from pydantic import TypeAdapter, ValidationError
 
 from settings import files, rules, words
 from settings.files import ROOT, database_ca_pem, pooler_ca_pem, stack_config, state_file
+from settings.frameworks import FRAMEWORKS, Framework, MigrationKind, PodKind, Pods, pods
 from settings.models import (
     AdminEndpointSettings,
+    AutoscalingSettings,
     AwsSettings,
     KubernetesSettings,
     LocalDatabaseSettings,
     LocalState,
     MediaSettings,
+    MigrationSettings,
     NamespaceSettings,
     PgBouncerSettings,
     PoolSettings,
     Product,
     QuotaSettings,
     RdsSettings,
+    ResourceSettings,
+    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import (
     ADMIN,
+    API_PORT,
     APPLICATION_SECRETS,
     BUCKET,
     DATABASE,
@@ -38,6 +44,7 @@ from settings.names import (
     FACTS,
     HOST,
     KNOWN_AT_DEPLOY,
+    PAYLOAD_PORT,
     PRODUCT_EXTENSIONS_SCHEMA,
     PROJECT,
     RESERVED_PRODUCTS,

@@ -30,6 +30,10 @@ DEFAULT_IDLE_IN_TRANSACTION_MS = 60_000
 EGRESS_PORTS = {"payload": (443,), "django": (443, 587)}
 """By framework, the TCP ports on the internet that its service needs: R2 for Payload, AI and mail for Django."""
 
+PAYLOAD_PORT = 3000
+API_PORT = 8000
+"""Where the services' pods serve HTTP."""
+
 APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY"}
 """The generated secret of each framework's service, by framework."""
 VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from settings import names
+from settings import names, service_rules
 from settings.models import (
     AwsSettings,
     KubernetesSettings,
@@ -284,6 +284,10 @@ def _secrets(products: Products) -> tuple[list[str], list[str]]:
     frameworks = (product.framework for product in products.values())
     logins = [names.STATS_USER, *(product.login_role for product in products.values())]
     return logins, [names.APPLICATION_SECRETS[framework] for framework in frameworks if framework]
+
+
+for _of_services in (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces):
+    _rule(_of_services)
 
 
 @_rule

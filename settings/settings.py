@@ -16,6 +16,7 @@ from settings.models import (
     Product,
     RdsSettings,
     Section,
+    ServiceSettings,
     ValkeySettings,
 )
 from settings.names import APPLICATION_SECRETS, STATS_USER, VALKEY_SECRETS
@@ -51,6 +52,8 @@ class Settings(Section):
     aws: AwsSettings | None = None
     media: MediaSettings | None = None
     kubernetes: KubernetesSettings | None = None
+    services: dict[values.SqlName, ServiceSettings] = Field(default_factory=dict)
+    """The services that this stack runs, by product: `make release` changes one."""
     local: LocalState | None = None
 
     @property

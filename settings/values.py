@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, SecretStr, WithJsonSchema
@@ -154,6 +155,7 @@ WeeklyWindow = Annotated[
 ServiceKey = Annotated[
     str, _Form(rf"{_LABEL}(/{_LABEL})*", "a service's key such as lightwave-media-site/website", placeholder=False)
 ]
+CommandWord = Annotated[str, _Form(r"[^\x00]+", "a word of a command line, not empty", placeholder=False)]
 Context = Annotated[str, _Form(r"\S+", "the name of a kubeconfig context")]
 PemFile = Annotated[str, _Form(r"[\w.-]+\.pem", "a file name that ends in .pem", placeholder=False)]
 Cidr = Annotated[
@@ -192,6 +194,16 @@ Extension = Literal[
     "unaccent",
     "uuid-ossp",
 ]
+
+
+_SUFFIXES: dict[str, Fraction | int] = {"m": Fraction(1, 1000), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SUFFIXES |= {f"{prefix}i": 1024**power for power, prefix in enumerate("KMGT", 1)}
+
+
+def amount(quantity: str) -> Fraction:
+    """The number that a Kubernetes quantity means, such as 1/2 for 500m. Raises ValueError for another text."""
+    number = quantity.rstrip("mkKMGTi")
+    return Fraction(number) * _SUFFIXES[quantity.removeprefix(number)]
 
 
 def minutes_of_week(window: str) -> set[int]:

@@ -16,6 +16,7 @@ from settings import APPLICATION_SECRETS, DATABASE, MediaSettings, Settings
 from stack.certificates import CaCertificates
 from stack.cluster import Cluster
 from stack.database import Database
+from stack.workloads import workloads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +66,7 @@ def services(settings: Settings, media: MediaSettings, platform: Platform) -> di
         env = envs[product.name] = {entry.name: entry.value for entry in entries}
         # The servers first: a client that gets a new password must be able to log in with it.
         servers = [platform.pgbouncer, *([platform.valkey] if platform.valkey and "REDIS_URL" in env else [])]
-        ServiceResources(
+        resources = ServiceResources(
             product.name,
             ServiceResourcesArgs(
                 product=product, env=env, ca_pem=platform.certificates.of_all, payload_namespace=payload_namespace
@@ -75,4 +76,15 @@ def services(settings: Settings, media: MediaSettings, platform: Platform) -> di
                 depends_on=[platform.cluster.namespaces[product.namespace], *servers],
             ),
         )
+        service = settings.services.get(product.name)
+        if service:
+            workloads(
+                product,
+                service,
+                resources,
+                env=env,
+                ca_pem=platform.certificates.of_all,
+                provider=platform.cluster.provider,
+                wait_for_rollout=settings.kubernetes is None or settings.kubernetes.wait_for_rollout,
+            )
     return envs

@@ -15,6 +15,20 @@ VALKEY_IMAGES = {
     "exporterImage": f"oliver006/redis_exporter:v1.74.0@sha256:{'f' * 64}",
 }
 
+SERVICES: dict[str, dict[str, Any]] = {
+    "payload": {
+        "image": f"ghcr.io/example/payload:1.4.0@sha256:{'1' * 64}",
+        "migration": {"image": f"ghcr.io/example/payload-migrate:1.4.0@sha256:{'2' * 64}"},
+    },
+    "django": {
+        "image": f"ghcr.io/example/django:2.0.1@sha256:{'3' * 64}",
+        "autoscaling": {"min": 2, "max": 5},
+        "worker": {"replicas": 3},
+        "beat": {},
+    },
+}
+"""Releases of both services, as `lightwave:services` names them."""
+
 ON_KIND: dict[str, dict[str, Any]] = {
     "kubernetes": {
         "context": "kind-lightwave",

@@ -17,7 +17,7 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgsDict,
 )
 
-from settings import Product
+from settings import API_PORT, PAYLOAD_PORT, Product
 
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -38,8 +38,6 @@ SERVICE_PODS: Mapping[str, Sequence[Mapping[str, str]]] = {"payload": (PAYLOAD,)
 """Labels of the pods that a product's `egress` applies to, by framework."""
 
 SHARED_NAMESPACE = "shared"
-PAYLOAD_PORT = 3000
-API_PORT = 8000
 PGBOUNCER_PORT = 6432
 POSTGRES_PORT = 5432
 REDIS_PORT = 6379

@@ -12,6 +12,7 @@ from pulumi_kubernetes.core.v1 import (
     ResourceRequirementsArgsDict,
     SecurityContextArgsDict,
     ServiceSpecArgsDict,
+    TopologySpreadConstraintArgsDict,
     VolumeArgsDict,
     VolumeMountArgsDict,
 )
@@ -30,14 +31,20 @@ _NOBODY = 65534
 
 
 def metadata(
-    name: str, namespace: str, labels: Mapping[str, str] | None = None, *, wait: bool = True
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str] | None = None,
+    *,
+    wait: bool = True,
+    annotations: Mapping[str, str] | None = None,
 ) -> ObjectMetaArgsDict:
     """Metadata of an object. Without `wait`, the provider does not wait until the object is ready."""
+    noted = {**(annotations or {}), **({} if wait else {"pulumi.com/skipAwait": "true"})}
     return {
         "name": name,
         "namespace": namespace,
         **({"labels": dict(labels)} if labels else {}),
-        **({} if wait else {"annotations": {"pulumi.com/skipAwait": "true"}}),
+        **({"annotations": noted} if noted else {}),
     }
 
 
@@ -86,7 +93,7 @@ def mount(volume: str, path: str, *, read_only: bool = True) -> VolumeMountArgsD
     return {"name": volume, "mount_path": path, "read_only": read_only}
 
 
-def secret_env(variable: str, secret: str, key: str) -> EnvVarArgsDict:
+def secret_env(variable: str, secret: pulumi.Input[str], key: str) -> EnvVarArgsDict:
     """An environment variable with the value of one key of a Secret."""
     return {"name": variable, "value_from": {"secret_key_ref": {"name": secret, "key": key}}}
 
@@ -100,6 +107,18 @@ def probe(
         "period_seconds": period_seconds,
         "failure_threshold": failure_threshold,
         "timeout_seconds": timeout_seconds,
+    }
+
+
+def spread(topology_key: str, when_unsatisfiable: str, labels: Mapping[str, str]) -> TopologySpreadConstraintArgsDict:
+    """Spreads a Deployment's pods, those with `labels`, over the values of a node label."""
+    return {
+        "max_skew": 1,
+        "topology_key": topology_key,
+        "when_unsatisfiable": when_unsatisfiable,
+        "label_selector": {"match_labels": dict(labels)},
+        # Each revision is spread by itself: the pods that it replaces do not count.
+        "match_label_keys": ["pod-template-hash"],
     }
 
 

@@ -13,7 +13,6 @@ from pulumi_kubernetes.core.v1 import (
     Secret,
     Service,
     ServiceAccount,
-    TopologySpreadConstraintArgsDict,
     VolumeArgsDict,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
@@ -33,6 +32,7 @@ from components.kubernetes.pods import (
     secret_env,
     secret_file,
     service,
+    spread,
 )
 from components.pgbouncer.ini import CLIENT_IDLE_TIMEOUT_SECONDS, ClientTls, PgBouncerIni, ServerTls, auth_file
 from components.server import Server
@@ -263,19 +263,8 @@ class PgBouncer(pulumi.ComponentResource):
             "priority_class_name": _PRIORITY,
             "termination_grace_period_seconds": drain,
             "topology_spread_constraints": [
-                _spread("topology.kubernetes.io/zone", "DoNotSchedule"),
-                _spread("kubernetes.io/hostname", "ScheduleAnyway"),
+                spread("topology.kubernetes.io/zone", "DoNotSchedule", PGBOUNCER),
+                spread("kubernetes.io/hostname", "ScheduleAnyway", PGBOUNCER),
             ],
             "volumes": volumes,
         }
-
-
-def _spread(topology_key: str, when_unsatisfiable: str) -> TopologySpreadConstraintArgsDict:
-    return {
-        "max_skew": 1,
-        "topology_key": topology_key,
-        "when_unsatisfiable": when_unsatisfiable,
-        "label_selector": {"match_labels": dict(PGBOUNCER)},
-        # Each revision is spread by itself: the pods that it replaces do not count.
-        "match_label_keys": ["pod-template-hash"],
-    }

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that a product's service needs and that its own repository does not declare."""
+"""The Kubernetes objects that a product's service needs beside its pods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Secret, Service, ServiceAccount
 
-from components.kubernetes.network_flows import API, API_PORT, PAYLOAD, PAYLOAD_PORT
+from components.kubernetes.network_flows import NAME_LABEL
 from components.kubernetes.pods import metadata, service
-from settings import Product
+from settings import FRAMEWORKS, PAYLOAD_PORT, Framework, Product
 
 PAYLOAD_SERVICE = "payload"
 """Host name of Payload, in its own namespace and in those of the services that call it."""
@@ -19,29 +19,6 @@ DATABASE_CA = "database-ca"
 _DATABASE_CA_KEY = "ca.pem"
 DATABASE_CA_PATH = f"/etc/{DATABASE_CA}/{_DATABASE_CA_KEY}"
 """Where the service's pods find them: they must mount the ConfigMap on that folder."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Workload:
-    service: str
-    port: int
-    labels: Mapping[str, str]
-    service_accounts: tuple[str, ...]
-    calls_payload: bool
-
-
-_WORKLOADS = {
-    "payload": _Workload(
-        service=PAYLOAD_SERVICE,
-        port=PAYLOAD_PORT,
-        labels=PAYLOAD,
-        service_accounts=("payload", "migration"),
-        calls_payload=False,
-    ),
-    "django": _Workload(
-        service="api", port=API_PORT, labels=API, service_accounts=("api", "worker", "migration"), calls_payload=True
-    ),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,16 +40,17 @@ class ServiceResourcesArgs:
             raise pulumi.InputPropertyError("env", "is empty: the service would start without its contract")
 
     @property
-    def workload(self) -> _Workload:
-        """What the product's framework runs as."""
-        return _WORKLOADS[str(self.product.framework)]
+    def framework(self) -> Framework:
+        """What the product's service runs as."""
+        return FRAMEWORKS[str(self.product.framework)]
 
 
 class ServiceResources(pulumi.ComponentResource):
     """Service accounts without a token, the env Secret, the Service, and `payload` where Payload is called.
 
-    The pods themselves belong to the service's own repository: they name a service account, read the Secret with
-    `envFrom`, and carry the labels of `components.kubernetes.network_flows`.
+    The pods are `Workload`s where the stack names the service's image, and the service's own repository's where it
+    does not: they name a service account, read the Secret with `envFrom`, and carry the labels of
+    `components.kubernetes.network_flows`.
     """
 
     env_secret: pulumi.Output[str]
@@ -83,10 +61,11 @@ class ServiceResources(pulumi.ComponentResource):
     def __init__(self, name: str, args: ServiceResourcesArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         # The class's former name: the token is part of every child's URN, and a new URN would replace the resource.
         super().__init__("lightwave:kubernetes:ServiceIdentity", name, {}, opts)
-        product, workload, namespace = args.product, args.workload, str(args.product.namespace)
+        product, framework, namespace = args.product, args.framework, str(args.product.namespace)
+        serving = framework.serving
         child = pulumi.ResourceOptions(parent=self)
 
-        for account in workload.service_accounts:
+        for account in framework.accounts:
             ServiceAccount(
                 f"{name}-account-{account}",
                 metadata=metadata(account, namespace),
@@ -108,14 +87,14 @@ class ServiceResources(pulumi.ComponentResource):
                 data={_DATABASE_CA_KEY: args.ca_pem},
                 opts=child,
             )
-        # Another repository deploys the pods: waiting for their endpoints would block the update.
+        # Its pods come later, or from another repository: waiting for their endpoints would block the update.
         Service(
             f"{name}-service",
-            metadata=metadata(workload.service, namespace, wait=False),
-            spec=service("http", workload.port, workload.labels),
+            metadata=metadata(serving.name, namespace, wait=False),
+            spec=service("http", serving.port, {NAME_LABEL: serving.name}),
             opts=child,
         )
-        if workload.calls_payload and args.payload_namespace is not None:
+        if framework.calls_payload and args.payload_namespace is not None:
             Service(
                 f"{name}-{PAYLOAD_SERVICE}-alias",
                 metadata=metadata(PAYLOAD_SERVICE, namespace, wait=False),
@@ -127,5 +106,5 @@ class ServiceResources(pulumi.ComponentResource):
             )
 
         self.env_secret = secret.metadata.apply(lambda metadata: str(metadata.name))
-        self.address = pulumi.Output.from_input(f"{workload.service}.{namespace}.svc.cluster.local:{workload.port}")
+        self.address = pulumi.Output.from_input(f"{serving.name}.{namespace}.svc.cluster.local:{serving.port}")
         self.register_outputs({"env_secret": self.env_secret, "address": self.address})

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from components.kubernetes.network_flows import (
     API,
     PAYLOAD,
-    PAYLOAD_PORT,
     REDIS,
     SHARED_NAMESPACE,
     Pods,
     platform_flows,
 )
-from settings import DATABASE, Product, RdsSettings, Settings
+from settings import DATABASE, FRAMEWORKS, PAYLOAD_PORT, Product, RdsSettings, Settings, pods
 
 _SERVICE_PODS = {"payload": PAYLOAD, "django": API}
 """Labels of the pods that serve requests, by framework."""
@@ -24,7 +23,8 @@ def mermaid(settings: Settings) -> str:
     lines = ["flowchart LR"]
     without_namespace = []
     for product in products:
-        node = f'{product.name}["{product.name}<br/>{product.login_role}"]'
+        label = "<br/>".join([product.name, product.login_role, *_pods(settings, product)])
+        node = f'{product.name}["{label}"]'
         if product.namespace and settings.kubernetes:
             lines += [f'  subgraph ns_{product.name}["namespace {product.namespace}"]', f"    {node}", "  end"]
         else:
@@ -52,6 +52,16 @@ def mermaid(settings: Settings) -> str:
         ]
         lines += [f"  {product.name} -->|S3| bucket" for product in products if product.framework == "payload"]
     return "\n".join(lines) + "\n"
+
+
+def _pods(settings: Settings, product: Product) -> list[str]:
+    """What the stack runs of the product's service, such as `api x 2 to 5`; empty where it runs none of it."""
+    service = settings.services.get(product.name)
+    if service is None:
+        return []
+    groups = pods(FRAMEWORKS[product.framework or ""], service)
+    counts = {g.kind.name: f"{g.autoscaling.min} to {g.replicas}" if g.autoscaling else g.replicas for g in groups}
+    return [f"{name} x {count}" for name, count in counts.items()]
 
 
 def _service_arrows(settings: Settings) -> Iterator[str]:

@@ -110,7 +110,18 @@ def _changes(old: Any, new: Any, path: str = "") -> list[Change]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         keys = sorted(set(old) | set(new))
         return [c for key in keys for c in _changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)]
+    was, now = _named(old), _named(new)
+    if was and now and was.keys() == now.keys():  # containers and the like: what differs in each
+        return [c for name in was for c in _changes(was[name], now[name], f"{path}[{name}]")]
     return [] if old == new else [Change(path, old, new)]
+
+
+def _named(value: Any) -> dict[str, Any]:
+    """The items of a list by their names; empty where it is none, or where they have none of their own."""
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) and "name" in item for item in value):
+        return {}
+    items = {str(item["name"]): item for item in value}
+    return items if len(items) == len(value) else {}
 
 
 def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> str:
@@ -126,6 +137,19 @@ def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> st
     new_warnings = [f"- {warning}" for warning in head.get("warnings", []) if warning not in base.get("warnings", [])]
     if new_warnings:
         parts += ["### ⚠ New warnings", "\n".join(new_warnings)]
+    parts += resources(review)
+    if "access" in differing:
+        parts += ["### Access", _matrix(base.get("access", {}), head.get("access", {}))]
+    if "budget" in differing:
+        parts += ["### Connection budget", _marked(base.get("budget", []), head.get("budget", []))]
+    if head.get("picture"):
+        parts += ["### Picture", "\n".join(["```mermaid", *head["picture"], "```"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def resources(review: Review) -> list[str]:
+    """What differs in resources, as paragraphs: replaced, removed, changed and added ones."""
+    parts = []
     for title, changes in (
         ("Replaced", review.replaced),
         ("Removed", dict.fromkeys(review.removed, ())),
@@ -135,13 +159,7 @@ def markdown(stack: str, base: Mapping[str, Any], head: Mapping[str, Any]) -> st
         if changes:
             lines = [line for urn in changes for line in (f"- {_label(urn)}", *_lines(changes[urn]))]
             parts += [f"### {title} ({len(changes)})", "\n".join(lines)]
-    if "access" in differing:
-        parts += ["### Access", _matrix(base.get("access", {}), head.get("access", {}))]
-    if "budget" in differing:
-        parts += ["### Connection budget", _marked(base.get("budget", []), head.get("budget", []))]
-    if head.get("picture"):
-        parts += ["### Picture", "\n".join(["```mermaid", *head["picture"], "```"])]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _losses(review: Review, types: Mapping[str, str]) -> list[str]:

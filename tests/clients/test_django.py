@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
 from ops.dev import ports
-from settings import HOST
+from settings import FRAMEWORKS, HOST
 from tests.clients.conftest import Service, answers, created
 
 _WORKER = (".venv/bin/python", "-m", "celery", "-A", "lightwave", "worker", "--loglevel", "info", "--concurrency", "2")
@@ -59,6 +60,21 @@ def test_a_celery_task_runs_through_valkey(api: httpx.Client) -> None:
     while not api.get(f"/api/orders/{order['id']}").json()["confirmed"]:
         assert time.monotonic() < deadline, "the worker did not confirm the order"
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_celery_writes_the_file_that_its_probe_looks_for(django: Service, tmp_path: Path, name: str) -> None:
+    framework = FRAMEWORKS["django"]
+    kind = framework.worker if name == "worker" else framework.beat
+    assert kind
+    # The pod's command, with its /tmp where the test looks.
+    command = [word.replace("/tmp/", f"{tmp_path}/") for word in kind.command]  # noqa: S108 (in the container)
+    with django.running([".venv/bin/python", "-m", *command], tmp_path / "log", TMPDIR=str(tmp_path)) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(kind.alive_file)):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.5)
 
 
 def test_payloads_client_reads_what_is_published(api: httpx.Client, editor: httpx.Client) -> None:

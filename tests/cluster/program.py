@@ -107,7 +107,8 @@ class Program:
 
 def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
     """The prod stack with the tests' images and facts; `sections` are laid over its config, section by section."""
-    given = config.stack_config("prod")
+    # No releases: their images are not on this cluster.
+    given = config.stack_config("prod") | {"lightwave:services": {}}
     made = {
         **FACTS_OF_PROD,
         "pgbouncer": {
@@ -134,7 +135,7 @@ def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
             for name, product in given["lightwave:products"].items()
         },
     }
-    names = {*made, *sections}
+    names = {"services", *made, *sections}
     overrides = {
         f"lightwave:{name}": {**given.get(f"lightwave:{name}", {}), **made.get(name, {}), **sections.get(name, {})}
         for name in names

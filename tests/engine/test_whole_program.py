@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ from ops.verify.matrix import matrix
 from ops.verify.model import Endpoint
 from ops.verify.model import connect as connect_verified
 from settings import ADMIN
-from tests.configs import IMAGES, VALKEY_IMAGES
+from tests.configs import IMAGES, SERVICES, VALKEY_IMAGES
 from tests.engine.conftest import Ended, Project, project_copy, require_provider
 from tests.engine.doubles import Computed, Double, serving
 from tests.integration import tls
@@ -299,6 +299,39 @@ def test_a_change_touches_what_it_should(prod: Prod) -> None:
     live = prod.kubernetes.get("configmap", "pgbouncer", "--namespace=shared")
     assert "max_client_conn = 1200" in live["data"]["pgbouncer.ini"]
     assert "deletionTimestamp" not in live["metadata"]
+
+
+def test_a_release_and_its_rollback_touch_their_service_alone(prod: Prod) -> None:
+    def images(namespace: str) -> set[str]:
+        deployments = prod.kubernetes.get("deployments", f"--namespace={namespace}")["items"]
+        return {d["spec"]["template"]["spec"]["containers"][0]["image"] for d in deployments}
+
+    def changed(after: Mapping[str, Any], before: Mapping[str, Any]) -> set[str]:
+        return {urn.rpartition("::")[2] for urn in after if before.get(urn) != after[urn]}
+
+    prod.configure("services", **SERVICES)
+    ended = prod.up()
+    assert ended.status == 0, ended.output
+    before = prod.inputs()
+    ended = prod.pulumi("preview", "--expect-no-changes")
+    assert ended.status == 0, ended.output
+
+    payload, migrate = (f"ghcr.io/example/{name}:1.5.0@sha256:{'9' * 64}" for name in ("payload", "payload-migrate"))
+    calls = (len(prod.aws.log), len(prod.cloudflare.log))
+    prod.configure("services", payload={"image": payload, "migration": {"image": migrate}})
+    ended = prod.up()
+    assert ended.status == 0, ended.output
+    released = prod.inputs()
+    assert changed(released, before) == {"payload-payload-deployment", "payload-migration-job"}
+    assert images("payload-cms") == {payload}
+    assert images("django-api") == {SERVICES["django"]["image"]}
+    assert (len(prod.aws.log), len(prod.cloudflare.log)) == calls
+
+    prod.configure("services", payload=SERVICES["payload"])
+    ended = prod.up()
+    assert ended.status == 0, ended.output
+    assert prod.inputs() == before
+    assert images("payload-cms") == {SERVICES["payload"]["image"]}
 
 
 def test_destroying_is_refused(prod: Prod) -> None:

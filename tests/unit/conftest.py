@@ -9,9 +9,12 @@ import pytest
 
 import settings
 from ops.plan.recorder import Recording, record_stack
-from tests.configs import IMAGES, VALKEY_IMAGES
+from tests.configs import IMAGES, SERVICES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")
+PROD_WITH_SERVICES = "prod with services"
+"""Prod that names the services' images."""
+RECORDED = (*STACKS, PROD_WITH_SERVICES)
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
@@ -24,8 +27,10 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
 
 
 def full_config(stack: str) -> dict[str, Any]:
-    """The stack's own config; for prod with the facts that a deploy would be told."""
+    """The stack's own config without its releases; for prod with the facts that a deploy would be told."""
     config = settings.stack_config(stack)
+    # A release is a change of the config alone: no test may depend on one.
+    config["lightwave:services"] = {}
     if stack == "prod":
         for section, facts in FACTS_OF_PROD.items():
             config[f"lightwave:{section}"] = {**config[f"lightwave:{section}"], **facts}
@@ -67,5 +72,12 @@ def container_of(pod: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 @pytest.fixture(scope="session")
 def recording_of() -> Callable[[str], Recording]:
-    """The recording of a whole stack, made once a test process."""
-    return cache(record_stack)
+    """The recording of a whole stack, one of RECORDED, made once a test process."""
+
+    @cache
+    def recorded(stack: str) -> Recording:
+        if stack == PROD_WITH_SERVICES:
+            return record_stack("prod", overrides={"lightwave:services": SERVICES})
+        return record_stack(stack)
+
+    return recorded

@@ -54,7 +54,7 @@ OPS = (
     ("deploy",),
     ("dev",),
     ("phase0",),
-    ("up",),
+    ("up", "release"),
     ("__main__",),
 )
 """The modules and folders of ops, by layer; a layer may import those before it."""
@@ -71,7 +71,20 @@ def test_imports_within_ops_point_one_way() -> None:
     assert below == {path.stem for path in (settings.ROOT / "ops").iterdir()} - {"__init__", "__pycache__"}
 
 
-SETTINGS = ("names", "problems", "values", "models", "settings", "words", "rules", "files", "report", "reference")
+SETTINGS = (
+    "names",
+    "problems",
+    "values",
+    "models",
+    "frameworks",
+    "settings",
+    "words",
+    "service_rules",
+    "rules",
+    "files",
+    "report",
+    "reference",
+)
 """The modules of the settings, by layer; a module may import those before it."""
 
 

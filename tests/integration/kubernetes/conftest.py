@@ -179,7 +179,8 @@ def _wait_until_ready(kubectl: ApiServer, server: subprocess.Popen[bytes]) -> No
 def recording() -> Recording:
     """The whole prod stack, as `make plan` records it, with the names that an API server checks."""
     config = full_config("prod")
-    return record_stack("prod", overrides={key: config[key] for key in ("lightwave:kubernetes", "lightwave:valkey")})
+    sections = ("lightwave:kubernetes", "lightwave:valkey", "lightwave:services")
+    return record_stack("prod", overrides={key: config[key] for key in sections})
 
 
 @pytest.fixture(scope="session")

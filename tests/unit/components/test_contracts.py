@@ -19,7 +19,7 @@ import settings
 from ops.plan import recorder
 from ops.plan.recorder import RecordedResource, Recording, record_stack
 from policies.rules.model import Secret
-from tests.unit.conftest import STACKS
+from tests.unit.conftest import RECORDED, STACKS
 
 
 def _component_classes() -> list[type[pulumi.ComponentResource]]:
@@ -49,7 +49,7 @@ def of_class(recording: Recording, class_: type[pulumi.ComponentResource]) -> li
 def everything(
     recording_of: Callable[[str], Recording], class_: type[pulumi.ComponentResource]
 ) -> list[tuple[Recording, RecordedResource]]:
-    return [(recording_of(stack), one) for stack in STACKS for one in of_class(recording_of(stack), class_)]
+    return [(recording_of(stack), one) for stack in RECORDED for one in of_class(recording_of(stack), class_)]
 
 
 def test_every_component_was_found() -> None:

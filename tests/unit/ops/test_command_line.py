@@ -19,7 +19,17 @@ from ops.dev import servers
 from ops.errors import ExitCode, FailedError
 from settings.problems import OperatorError, Problem, SettingsError
 
-STACK_COMMANDS = ("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "tunnel")
+STACK_COMMANDS = (
+    *("plan", "policy", "up", "down", "preview", "deploy", "drift", "verify", "env", "release", "tunnel"),
+    *("media-sync", "phase0", "handoff"),
+)
+
+REQUIRED = {
+    "env": ["--service", "payload"],
+    "release": ["--service", "payload", "--image", "x"],
+    "media-sync": ["--from", "."],
+    "completion": ["bash"],
+}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -33,14 +43,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", command_line.commands.commands)
 def test_an_unknown_option_and_an_argument_are_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    required = {"env": ["--service", "payload"], "completion": ["bash"]}.get(name, [])
+    required = REQUIRED.get(name, [])
     assert "No such option '--nonsense'" in refused(capsys, name, *required, "--nonsense")
     assert "unexpected extra argument (nonsense)" in refused(capsys, name, *required, "nonsense")
 
 
 @pytest.mark.parametrize("name", command_line.commands.commands)
 def test_only_what_works_on_a_stack_takes_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    required = {"env": ["--service", "payload"], "completion": ["bash"]}.get(name, [])
+    required = REQUIRED.get(name, [])
     message = refused(capsys, name, *required, "--stack", "prdo")
     if name in STACK_COMMANDS:
         assert "there is no Pulumi.prdo.yaml; expected: dev, prod" in message
@@ -203,6 +213,6 @@ def test_the_shell_offers_commands_options_and_stacks(
 
 def test_make_passes_the_stack_to_every_command_that_takes_one() -> None:
     makefile = (settings.ROOT / "Makefile").read_text()
-    calls = dict(re.findall(r"^\t@?\$\(OPS\) ([a-z]+)(.*)$", makefile, re.MULTILINE))
+    calls = dict(re.findall(r"^\t@?\$\(OPS\) ([a-z0-9-]+)(.*)$", makefile, re.MULTILINE))
     assert set(calls) >= {*STACK_COMMANDS, "golden", "diff"}
     assert {name for name, options in calls.items() if "--stack $(STACK)" in options} == set(STACK_COMMANDS)

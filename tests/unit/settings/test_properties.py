@@ -78,6 +78,13 @@ def _at(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
+def _text(value: Any) -> str:
+    try:
+        return str(value)[:99]
+    except ValueError:  # a number in it is too long to print
+        return "5"
+
+
 def _mangle(draw: st.DrawFn, config: dict[str, Any]) -> None:
     """One change at a random place and depth."""
     paths = list(_paths(config))
@@ -104,9 +111,7 @@ def _mangle(draw: st.DrawFn, config: dict[str, Any]) -> None:
         case "wrap":
             container[last] = [container[last]]
         case "text":
-            container[last] = (
-                str(container[last])[:99] if isinstance(container[last], bool | str | dict | list) else "5"
-            )
+            container[last] = _text(container[last]) if isinstance(container[last], bool | str | dict | list) else "5"
         case _:
             container[last] = None
 

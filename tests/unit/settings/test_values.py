@@ -1,9 +1,11 @@
-"""PgBouncer's version by its image, and the verifiers of a local stack."""
+"""PgBouncer's version by its image, quantities, and the verifiers of a local stack."""
+
+from fractions import Fraction
 
 import pytest
 
 import settings
-from settings import SettingsError
+from settings import SettingsError, values
 from tests.unit.conftest import full_config, local_state
 
 DIGEST = f"@sha256:{'c' * 64}"
@@ -26,6 +28,26 @@ def test_the_version_is_that_of_the_tag(image: str, version: tuple[int, int, int
 def test_an_image_without_a_version_has_none(image: str) -> None:
     with pytest.raises(ValueError, match="does not begin with a version"):
         settings.pgbouncer_version(image)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [
+        ("500m", Fraction(1, 2)),
+        ("2", 2),
+        ("1.5", Fraction(3, 2)),
+        ("4k", 4000),
+        ("3Ki", 3072),
+        ("1M", 10**6),
+        ("0.5Mi", 2**19),
+        ("1G", 10**9),
+        ("4Gi", 2**32),
+        ("1T", 10**12),
+        ("1Ti", 2**40),
+    ],
+)
+def test_a_quantity_is_a_number(quantity: str, number: Fraction) -> None:
+    assert values.amount(quantity) == number
 
 
 @pytest.mark.parametrize("verifier", ["s3cr3t", 'SCRAM-SHA-256$"s3cr3t', "SCRAM-SHA-256$s3cr3t\n"])

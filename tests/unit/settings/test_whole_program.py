@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import settings
 from ops.plan.recorder import record_stack
 from settings import SettingsError, files
-from tests.configs import IMAGES, ON_KIND, OWN_BUCKET, VALKEY_IMAGES
+from tests.configs import IMAGES, ON_KIND, OWN_BUCKET, SERVICES, VALKEY_IMAGES
 from tests.unit.conftest import FACTS_OF_PROD, full_config, local_state
 from tests.unit.settings.changes import put
 from tests.unit.settings.plausible import changed
@@ -33,10 +33,10 @@ MEDIA = {**FACTS_OF_PROD["media"], **OWN_BUCKET, "zone": "a.site", "domain": "cd
 
 
 def base(name: str) -> dict[str, Any]:
-    """A valid config: of a real stack, or of dev with a cluster, a bucket and Valkey of the developer's own."""
+    """A valid config: of a real stack, or of dev with a cluster, bucket, Valkey and services of the developer's own."""
     if name in ("dev", "prod"):
         return full_config(name)
-    own = copy.deepcopy({**ON_KIND, "media": MEDIA, "valkey": VALKEY_IMAGES})
+    own = copy.deepcopy({**ON_KIND, "media": MEDIA, "valkey": VALKEY_IMAGES, "services": SERVICES})
     return {**full_config("dev"), **{f"lightwave:{section}": value for section, value in own.items()}}
 
 

@@ -18,7 +18,7 @@ _PGBOUNCER = "expected: an image by tag and digest, its tag a PgBouncer version 
 REFUSED: list[tuple[str, str, Any, str]] = [
     # unknown keys
     ("dev", "wat", 1,
-     "is not a key; expected: aws, database, kubernetes, media, pgbouncer, products, protect, rotations, valkey"),
+     "is not a key; expected: aws, database, kubernetes, media, pgbouncer, products, protect, rotations, services, "),
     ("dev", "stack", "x", "is not a key; expected: aws, database, kubernetes"),
     ("dev", "local", {}, "is not a key; expected: aws, database, kubernetes"),
     ("dev", "pgbouncer.replica", 2, "is not a key; did you mean replicas?; expected: clientCaFile, "),

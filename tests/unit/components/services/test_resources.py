@@ -156,7 +156,7 @@ def test_the_docs_tell_services_what_is_declared(payload: Recording) -> None:
     assert rows["label of the pods"][0] == f"`{label}: {value}`"
     ((label, value),) = flows.API.items()
     assert rows["label of the pods"][1].startswith(f"`{label}: {value}`;")
-    assert rows["port"] == [str(flows.PAYLOAD_PORT), str(flows.API_PORT)]
+    assert rows["port"] == [str(settings.PAYLOAD_PORT), str(settings.API_PORT)]
     assert {cell for key, cells in rows.items() if key.startswith("metrics") for cell in cells} == {
         f"port {flows.APPLICATION_METRICS_PORT}"
     }

@@ -6,6 +6,7 @@ import pytest
 
 import settings
 from ops.plan.diagram import mermaid
+from tests.configs import SERVICES
 from tests.unit.conftest import full_config
 
 
@@ -30,6 +31,15 @@ def test_products_of_any_name_keep_their_arrows(stack: str) -> None:
     assert "django -->|REST :3000| payload" in usual
     renamed = [arrow.replace("payload", "website").replace("django", "api") for arrow in usual]
     assert arrows(table("website", "api"), stack) == renamed
+
+
+def test_the_pods_that_a_stack_runs_are_in_the_picture() -> None:
+    config = {**full_config("prod"), "lightwave:services": SERVICES}
+    with settings.offline():
+        lines = [line.strip() for line in mermaid(settings.load("prod", config)).splitlines()]
+    assert 'payload["payload<br/>payload_user<br/>payload x 2"]' in lines
+    assert 'django["django<br/>django_user<br/>api x 2 to 5<br/>worker x 3<br/>beat x 1"]' in lines
+    assert 'createos["createos<br/>createos_user"]' in lines
 
 
 def test_every_arrow_of_production() -> None:
