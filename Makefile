@@ -83,15 +83,19 @@ tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TA
 servers: $(VENV)/.installed ## install and build what the tests run against
 	@tests/servers.sh
 
-# Three workers on two cores: the engine tests wait as much as they compute. The folders' order puts them first.
+# Three workers on two cores: the engine tests wait as much as they compute. The folders' order puts them first. The
+# cluster's tests come after them, alone: they measure what clients notice.
 test: $(VENV)/.installed servers ## every test that needs no cloud account
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	failed=0; \
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster $(PYTEST) || failed=1; \
+	$(if $(PYTEST),,$(PYTHON) -m pytest tests/cluster -m "not slow" || failed=1;) \
+	exit $$failed
 
 test-unit: $(VENV)/.installed ## the tests that start no server
 	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST)
 
 test-cluster: $(VENV)/.installed ## the platform's pods on a real Kubernetes of two nodes, as root
-	nice $(PYTHON) -m tests.integration.kubernetes.build_servers cluster
+	nice $(PYTHON) -m tests.cluster.build
 	REQUIRE_CLUSTER=1 $(PYTHON) -m pytest tests/cluster $(PYTEST)
 
 check: $(VENV)/.installed ## formatting, lint and types

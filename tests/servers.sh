@@ -42,6 +42,10 @@ else
   echo "servers: Go is missing, so kube-apiserver cannot be built; its tests will be skipped"
 fi
 
+# The nodes, pods' images and Kubernetes of tests/cluster, where its tests can run.
+nice .venv/bin/python -m tests.cluster.build --where-possible ||
+  echo "servers: not everything of the cluster can be built; what needs it will be skipped"
+
 # The store of local stacks (versitygw), and the example services that the clients' tests run.
 .venv/bin/python -c 'from ops.dev import packages; packages.versitygw(print)'
 if command -v npm >/dev/null; then

@@ -26,8 +26,9 @@ QUERY_WAIT_TIMEOUT_SECONDS = 30
 MAX_PREPARED_STATEMENTS = 200
 """Per server connection: PgBouncer's own default since 1.24."""
 
-_OWN_DESCRIPTORS = 64
-"""For listening sockets, log, event loop, DNS and the admin console, with room to spare."""
+_OWN_DESCRIPTORS = 128
+"""For listening sockets, log, event loop, DNS and the admin console, with room to spare: PgBouncer 1.26 itself expects
+66 with the usual product table."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,7 +91,7 @@ class Containers:
         if command is None:
             raise ServersError(
                 f"the servers of {self._directory} are containers, and neither Docker nor Podman answers",
-                "start it; its compose plugin is needed too",
+                "start it; its compose plugin is needed too, 2.23.1 or newer",
             )
         return command
 

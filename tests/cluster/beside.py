@@ -10,8 +10,13 @@ from tests.cluster.workloads import RESTRICTED, agent_command
 def add(
     platform: Platform, pod: dict[str, Any], name: str, *, target: str, user: int, ports: tuple[str, ...] = ()
 ) -> None:
-    """An ephemeral container that listens on the ports the pod has left, beside the container `target`, as `user`."""
+    """An ephemeral container that listens on the ports the pod has left, beside the container `target`, as `user`.
+
+    Nothing is done where the pod has it already.
+    """
     namespace, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    if _runs(platform, namespace, pod_name, name):
+        return
     container = {
         "name": name,
         "image": platform.client_image,

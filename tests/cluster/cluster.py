@@ -1,6 +1,5 @@
-"""A real Kubernetes of two nodes on this machine, or one that is there already."""
+"""A real Kubernetes of two nodes on this machine."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +24,8 @@ class Cluster:
     kubectl: Kubectl
     outside: str
     """An address of this machine that pods reach, where policies let them."""
-    site: Site | None
-    """None where the cluster was there before."""
-    nodes: tuple[Node, ...] = ()
+    site: Site
+    nodes: tuple[Node, ...]
 
 
 @contextmanager
@@ -90,12 +88,3 @@ def _dns(image: str) -> str:
     for name, value in {"image": image, "address": DNS_ADDRESS, "domain": CLUSTER_DOMAIN}.items():
         text = text.replace(f"@{name}@", value)
     return text
-
-
-def existing_cluster(context: str) -> Cluster:
-    """The cluster of a kubeconfig context; `CLUSTER_OUTSIDE` is the address at which its pods reach this machine."""
-    kubectl = Kubectl(
-        command=("kubectl", f"--context={context}", "--request-timeout=60s"),
-        kubeconfig=os.environ.get("KUBECONFIG", str(Path.home() / ".kube/config")),
-    )
-    return Cluster(kubectl=kubectl, outside=os.environ["CLUSTER_OUTSIDE"], site=None)

@@ -19,11 +19,13 @@ _SECONDS = 900
 """Of a test with what it waits for: the first one waits for the cluster."""
 ORDER = (
     "test_site",
+    "test_containers",
     "test_pods",
     "test_access",
     "test_flows",
     "test_quota",
     "test_valkey",
+    "test_breakages",
     "test_rollout",
     "test_removal",
 )
@@ -36,8 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in ours:
         item.add_marker(pytest.mark.cluster)
         item.add_marker(pytest.mark.timeout(_SECONDS))
-        if os.environ.get(SWITCH) != "1":
-            item.add_marker(pytest.mark.skip(reason="a cluster of its own takes minutes: make test-cluster"))
     places = [index for index, item in enumerate(items) if FOLDER in item.path.parents]
     for index, item in zip(places, sorted(ours, key=lambda item: ORDER.index(item.path.stem)), strict=True):
         items[index] = item
@@ -46,7 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Two nodes and nothing but DNS on them."""
-    reason = missing()
+    # Workers would each make a cluster, and take files out of their order.
+    parallel = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+    reason = "one cluster serves all its tests: make test-cluster, without -n" if parallel else missing()
     if reason:
         not_here(reason, SWITCH)
     with running_cluster() as running:

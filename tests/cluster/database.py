@@ -99,7 +99,6 @@ def binaries() -> Path | None:
 @contextmanager
 def running_database(cluster: Cluster, *, max_connections: int) -> Iterator[Database]:
     """An empty database with its admin, at an address outside of the cluster, that pods know as `DATABASE_HOST`."""
-    assert cluster.site
     folder = binaries()
     assert folder
     authority = pki.authority(cluster.site.folder / "database-ca", "Test CA of the database")

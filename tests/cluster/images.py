@@ -155,8 +155,8 @@ def build_images() -> None:
         return
     built = []
     for recipe in IMAGES:
-        with _scratch() as root:
-            _make_root(recipe, root)
+        with scratch() as root:
+            make_root(recipe, root)
             built.append(oci.build(recipe.name, root, entrypoint=recipe.entrypoint, environment=recipe.environment))
     (FOLDER / "images").mkdir(exist_ok=True)
     oci.write_archive(built, FOLDER / "images" / file)
@@ -172,8 +172,8 @@ def build_node_root() -> None:
     name = digest([NODE.key, json.dumps(versions, sort_keys=True)])
     if _is_built("node", NODE.key, name):
         return
-    with _scratch() as root:
-        _make_root(NODE, root)
+    with scratch() as root:
+        make_root(NODE, root)
         (FOLDER / "node").mkdir(exist_ok=True)
         root.rename(FOLDER / "node" / name)
     _write("node", NODE.key, {"file": name, "versions": versions})
@@ -207,20 +207,20 @@ def _write(kind: str, key: str, record: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """A path beside what is kept, with nothing there yet; what is left there is removed."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="unfinished-") as folder:
         yield Path(folder) / "root"
 
 
-def _make_root(recipe: Recipe, root: Path) -> None:
+def make_root(recipe: Recipe, root: Path) -> None:
     if not recipe.packages:
         root.mkdir()
     elif not recipe.programs:
         Apt(suite=recipe.suite).unpack(recipe.packages, root)
     else:
-        with _scratch() as whole:
+        with scratch() as whole:
             Apt(suite=recipe.suite).unpack(recipe.packages, whole)
             merge_usr(root)
             for path in {path for program in recipe.programs for path in (program, *_libraries(whole, program))}:

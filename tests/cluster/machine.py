@@ -3,23 +3,35 @@
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 from tests.cluster import images, supervisor
 from tests.cluster.database import binaries
+from tests.cluster.debian import KEYRING
 from tests.integration.kubernetes.build_servers import CLUSTER, binary
 
-_PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar")
+_PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar", "curl")
+_BUILD_PROGRAMS = ("go", "apt-get", "dpkg-deb", "ldconfig")
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 
 
 def missing() -> str | None:
     """What is missing, all of it, and what to do; None where nothing is."""
-    problems = list(_problems())
-    return "; ".join(problems) if problems else None
+    return "; ".join([*_unable(), *_unbuilt()]) or None
 
 
-def _problems() -> Iterator[str]:
+def not_buildable() -> str | None:
+    """Why it is of no use to build the cluster here; None where it is."""
+    absent = [program for program in _BUILD_PROGRAMS if shutil.which(program) is None]
+    reasons = [*_unable(), *([f"{', '.join(absent)} not on PATH"] if absent else [])]
+    if not absent and not KEYRING.exists():
+        reasons.append(f"{KEYRING} is missing: Debian's packages cannot be verified")
+    return "; ".join(reasons) or None
+
+
+def _unable() -> Iterator[str]:
+    """What no build would change."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         yield f"the nodes are made of Linux and x86_64, and this is {platform.system()} on {platform.machine()}"
         return
@@ -28,14 +40,24 @@ def _problems() -> Iterator[str]:
     absent = [program for program in _PROGRAMS if shutil.which(program) is None]
     if absent:
         yield f"{', '.join(absent)} not on PATH"
+    elif os.geteuid() == 0 and not _namespaces():
+        yield "this kernel or container gives root no namespaces of its own"
     have = {path.name for path in supervisor.controllers()}
     if not have >= set(_CONTROLLERS):
         yield (
             f"cgroup v1 has no {', '.join(sorted(set(_CONTROLLERS) - have))} under {supervisor.CGROUPS} (the nodes "
-            "were never tried with cgroup v2; CLUSTER_CONTEXT=kind-… takes a cluster that is there)"
+            "were never tried with cgroup v2)"
         )
     if binaries() is None:
         yield "PostgreSQL 15 is not on this machine"
+
+
+def _namespaces() -> bool:
+    command = ["unshare", "--mount", "--pid", "--net", "--uts", "--ipc", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def _unbuilt() -> Iterator[str]:
     unbuilt = [command for command in CLUSTER if not binary(command).exists()]
     try:
         images.node_root()

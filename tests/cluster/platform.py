@@ -9,7 +9,7 @@ from typing import Any
 from tests.cluster import images
 from tests.cluster.cluster import Cluster
 from tests.cluster.database import Database, running_database
-from tests.cluster.program import Program, Values, as_yaml, declared
+from tests.cluster.program import STORAGE_CLASS, Program, Values, as_yaml, declared
 from tests.cluster.workloads import CONTAINER, EDGE_NAMESPACE, SCRIPTS, STRANGE_NAMESPACE
 from tests.integration.kubernetes.kubectl import Kubectl
 
@@ -112,7 +112,7 @@ def _surroundings(cluster: Cluster) -> list[dict[str, Any]]:
     storage = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "metadata": {"name": STORAGE_CLASS},
         "provisioner": "kubernetes.io/no-provisioner",
         "volumeBindingMode": "WaitForFirstConsumer",
     }
@@ -127,7 +127,7 @@ def _surroundings(cluster: Cluster) -> list[dict[str, Any]]:
                 "spec": {
                     "capacity": {"storage": "10Gi"},
                     "accessModes": ["ReadWriteOnce"],
-                    "storageClassName": "local",
+                    "storageClassName": STORAGE_CLASS,
                     # Not hostPath: that one ignores fsGroup.
                     "local": {"path": "/var/lib/volumes/1"},
                     "nodeAffinity": {

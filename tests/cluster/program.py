@@ -25,10 +25,14 @@ from ops.plan.recorder import Recording
 from policies.rules.model import Resource, Secret
 from settings import Settings
 from tests.cluster import images
+from tests.cluster.workloads import EDGE_NAMESPACE
 from tests.unit.conftest import FACTS_OF_PROD
 
 DATABASE_HOST = "database.outside.svc.cluster.local"
 """A name that every cluster's DNS can be made to know: a Service without a selector in a namespace of the tests'."""
+
+STORAGE_CLASS = "local"
+"""What the tests' clusters call the class of their volumes."""
 
 IDLE_SECONDS = 8
 """In place of 300: when PgBouncer ends an idle client. What else a drain waits for is shortened in the same way."""
@@ -115,8 +119,13 @@ def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
             "image": _short(values.images[images.VALKEY]),
             "exporterImage": _short(values.images[images.REDIS_EXPORTER]),
             "storageGib": 2,
+            "storageClass": STORAGE_CLASS,
         },
-        "kubernetes": {"databaseCidrs": [values.database_cidr], "networkPolicyEnforced": True},
+        "kubernetes": {
+            "databaseCidrs": [values.database_cidr],
+            "networkPolicyEnforced": True,
+            "edgeNamespace": EDGE_NAMESPACE,
+        },
         "products": {
             name: {
                 **product,
@@ -156,7 +165,7 @@ def _replaced(values: Values) -> Iterator[Any]:
         return identifier, outputs
 
     yield patch(named, new_resource)
-    yield patch("settings.ca_bundle", lambda _: values.ca_pem)
+    yield patch("stack.certificates.database_ca_pem", lambda _: values.ca_pem)
     for module in ("ini", "deployment"):
         yield patch(f"components.pgbouncer.{module}.CLIENT_IDLE_TIMEOUT_SECONDS", IDLE_SECONDS)
     yield patch("components.pgbouncer.ini.QUERY_WAIT_TIMEOUT_SECONDS", _QUERY_WAIT_SECONDS)

@@ -21,23 +21,30 @@ from tests.cluster.workloads import KINDS, pod
 
 PAGE = ROOT / "docs/rollouts.md"
 HEAD = "## What was seen\n\n"
+HEADER = (
+    "| while | transactions | failed | broken | longest, s | failures within, s | server connections | budget |",
+    "|---|---|---|---|---|---|---|---|",
+)
 CLIENTS = 200
 ROLE = "payload_user"
 POD = "load"
-TERMINATED = "terminating connection due to administrator command"
+BROKEN = (
+    "terminating connection due to administrator command",
+    "consuming input failed: server closed the connection unexpectedly",
+    "received 2 results from command",
+)
+"""What a client reads in a transaction that the server ended: by how much it reads before the connection closes, and
+where the end came along with an answer."""
 
 
 @pytest.fixture(scope="module")
 def rows() -> Iterator[list[str]]:
     """The table's lines, which are printed at the end."""
-    lines = [
-        "| while | transactions | failed | broken | longest, s | failures within, s | server connections | budget |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [*HEADER]
     yield lines
     table = "\n".join(lines) + "\n"
     sys.stderr.write(f"\n{table}")
-    if os.environ.get("WRITE_DOCS") == "1":
+    if os.environ.get("WRITE_DOCS") == "1" and len(lines) == len(HEADER) + 5:  # every test of this file ran
         PAGE.write_text(f"{PAGE.read_text().partition(HEAD)[0]}{HEAD}{table}")
 
 
@@ -90,6 +97,7 @@ def names(platform: Platform) -> set[str]:
     return {pod["metadata"]["name"] for pod in found}
 
 
+@pytest.mark.slow
 def test_a_drained_node_fails_no_transaction(platform: Platform, nodes: tuple[str, str], rows: list[str]) -> None:
     drained, _ = nodes
     with Watch(platform.database) as watch, Load(platform, clients=CLIENTS, pod=POD) as load:
@@ -119,6 +127,7 @@ def evicted(platform: Platform, drained: str) -> bool:
     return answer.ok
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_database_fails_what_ran(platform: Platform, nodes: tuple[str, str], rows: list[str]) -> None:
     assert nodes
     with Watch(platform.database) as watch, Load(platform, clients=CLIENTS, pod=POD) as load:
@@ -132,11 +141,13 @@ def test_a_restart_of_the_database_fails_what_ran(platform: Platform, nodes: tup
     result = load.result
     row(platform, rows, "PostgreSQL restarts", result, watch)
     assert before < done
-    assert 0 < result.reasons[TERMINATED] == result.broken <= watch.most[ROLE]
+    assert 0 < result.broken <= watch.most[ROLE]
+    assert sum(count for reason, count in result.reasons.items() if reason.startswith(BROKEN)) == result.broken
     # The others came before there was a server again; PgBouncer tells them so at once, for server_login_retry.
     assert max(when for when, _ in result.failures) < restarted + 10
 
 
+@pytest.mark.slow
 def test_a_rotated_password_refuses_old_logins_alone(
     platform: Platform, nodes: tuple[str, str], rows: list[str]
 ) -> None:

@@ -170,6 +170,16 @@ def test_the_alarms_runbook_knows_every_alarm(recording_of: Callable[[str], Reco
     assert of_prometheus
 
 
+def test_the_drain_that_pages_name_is_the_one_that_is_declared(recording_of: Callable[[str], Recording]) -> None:
+    deployment = recording_of("prod").one("kubernetes:apps/v1:Deployment", "pgbouncer-deployment")
+    seconds = int(deployment.inputs["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])
+    for name, sentence in (
+        ("docs/runbooks/rotate-a-password.md", f"drains for up to {seconds} s with"),
+        ("docs/rollouts.md", f"here and {seconds} s there"),
+    ):
+        assert sentence in (ROOT / name).read_text(), name
+
+
 def test_every_page_that_a_message_names_exists() -> None:
     sources = [name for name in FILES if name.endswith(".py") and not name.startswith("tests/")]
     named = {name for source in sources for name in re.findall(r"docs/[\w/-]+\.md", (ROOT / source).read_text())}
