@@ -278,6 +278,8 @@ def test_a_port_that_was_taken_before_the_first_start_is_chosen_again(tmp_state:
 def listening(port: int) -> Iterator[None]:
     """Another program's server on that port."""
     with socket.socket() as taken:
+        # Connections that the stopped server closed may still be in TIME_WAIT.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind((HOST, port))
         taken.listen()
         yield

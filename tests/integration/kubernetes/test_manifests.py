@@ -151,7 +151,7 @@ def test_a_well_behaved_pod_is_admitted(applied: ApiServer, namespace: str) -> N
 
 def test_what_the_services_are_to_write_is_admitted(applied: ApiServer) -> None:
     """The example of docs/services.md: strict validation, its pods as Pods, and everything that it names is there."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/services.md").read_text(), re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(apiVersion.*?)```", (ROOT / "docs/services.md").read_text(), re.DOTALL)
     workloads = list(yaml.safe_load_all(example))
     assert [workload["kind"] for workload in workloads] == ["Deployment", "Job"]
     for workload in workloads:

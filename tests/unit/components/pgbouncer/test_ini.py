@@ -140,7 +140,7 @@ def test_a_host_that_is_no_plain_name_is_quoted() -> None:
 
 def test_the_descriptors_cover_clients_and_servers() -> None:
     assert ini().server_connections == 44
-    assert ini().file_descriptors == 1000 + 44 + 64
+    assert ini().file_descriptors == 1000 + 44 + 128
 
 
 @pytest.mark.parametrize(
