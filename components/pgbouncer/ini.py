@@ -124,7 +124,9 @@ class PgBouncerIni:
     @property
     def file_descriptors(self) -> int:
         """The file-descriptor limit that the process needs. Below it, new clients hang without an error."""
-        return self.max_client_connections + self.server_connections + _OWN_DESCRIPTORS
+        # PgBouncer counts every user's pool once per database, whatever the users' own limits are.
+        databases = 2 if self.tested_product else 1
+        return self.max_client_connections + databases * self.server_connections + _OWN_DESCRIPTORS
 
     def render(self) -> str:
         """The text of the file: the same for the same input."""
