@@ -7,6 +7,7 @@ import pulumi
 from pulumi_kubernetes.core.v1 import (
     ContainerArgsDict,
     EnvVarArgsDict,
+    PersistentVolumeClaimArgsDict,
     PodSpecArgsDict,
     ProbeArgsDict,
     ResourceRequirementsArgsDict,
@@ -17,6 +18,7 @@ from pulumi_kubernetes.core.v1 import (
     VolumeMountArgsDict,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
+from pulumi_kubernetes.policy.v1 import PodDisruptionBudgetSpecArgsDict
 
 LOCKED_DOWN: SecurityContextArgsDict = {
     "allow_privilege_escalation": False,
@@ -26,8 +28,8 @@ LOCKED_DOWN: SecurityContextArgsDict = {
 }
 """Security context of every container; the namespaces' Pod Security level `restricted` requires most of it."""
 
-_NOBODY = 65534
-"""User and group of a container that owns no file."""
+NOBODY = 65534
+"""User and group of a container that owns no file; the official images of Prometheus run as it."""
 
 
 def metadata(
@@ -57,6 +59,35 @@ def service(port_name: str, port: int, labels: Mapping[str, str]) -> ServiceSpec
         "type": "ClusterIP",
         "selector": dict(labels),
         "ports": [{"name": port_name, "port": port, "target_port": port, "protocol": "TCP"}],
+    }
+
+
+def headless_service(port_name: str, port: int, labels: Mapping[str, str]) -> ServiceSpecArgsDict:
+    """The same without an address of its own: DNS answers with the pods' addresses."""
+    return {**service(port_name, port, labels), "cluster_ip": "None"}
+
+
+def disruption_budget(labels: Mapping[str, str]) -> PodDisruptionBudgetSpecArgsDict:
+    """Spec of a PodDisruptionBudget: one pod at a time leaves its node."""
+    return {
+        "max_unavailable": 1,
+        # Otherwise a pod that never becomes ready keeps its node from being drained.
+        "unhealthy_pod_eviction_policy": "AlwaysAllow",
+        "selector": {"match_labels": dict(labels)},
+    }
+
+
+def data_claim(
+    labels: Mapping[str, str], *, storage_gib: int, storage_class: str | None
+) -> PersistentVolumeClaimArgsDict:
+    """Claim of a StatefulSet's volume `data`, in GiB; of the cluster's default class without `storage_class`."""
+    return {
+        "metadata": {"name": "data", "labels": dict(labels)},
+        "spec": {
+            "access_modes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": f"{storage_gib}Gi"}},
+            **({"storage_class_name": storage_class} if storage_class else {}),
+        },
     }
 
 
@@ -164,5 +195,5 @@ def metrics_exporter(
         "readiness_probe": probe(health, period_seconds=10, failure_threshold=3),
         "liveness_probe": probe(health, period_seconds=30, failure_threshold=3),
         "resources": resources(requests=("20m", "32Mi"), limits=("100m", "64Mi")),
-        "security_context": {**LOCKED_DOWN, "run_as_user": _NOBODY, "run_as_group": _NOBODY},
+        "security_context": {**LOCKED_DOWN, "run_as_user": NOBODY, "run_as_group": NOBODY},
     }

@@ -10,7 +10,6 @@ from pulumi_kubernetes.apps.v1 import StatefulSet, StatefulSetSpecArgsDict
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
     ContainerArgsDict,
-    PersistentVolumeClaimArgsDict,
     PodSpecArgsDict,
     ProbeArgsDict,
     Secret,
@@ -22,6 +21,8 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgsDict
 from components.kubernetes.network_flows import REDIS, REDIS_METRICS_PORT, REDIS_PORT
 from components.kubernetes.pods import (
     LOCKED_DOWN,
+    data_claim,
+    headless_service,
     locked_down_pod,
     metadata,
     metrics_exporter,
@@ -184,7 +185,7 @@ class Valkey(pulumi.ComponentResource):
             f"{name}-headless",
             # Never waited for: it has no endpoint until the pod is ready, and the pod comes after it.
             metadata=self._metadata(HEADLESS_SERVICE, wait=False),
-            spec={**service("redis", REDIS_PORT, REDIS), "cluster_ip": "None"},
+            spec=headless_service("redis", REDIS_PORT, REDIS),
             opts=child,
         )
         stateful_set = StatefulSet(
@@ -212,6 +213,7 @@ class Valkey(pulumi.ComponentResource):
         return metadata(name, self._args.namespace, REDIS, wait=wait)
 
     def _stateful_set(self, conf: str) -> StatefulSetSpecArgsDict:
+        settings = self._args.settings
         annotations = rollout_annotations(
             config=conf, rotations=self._args.rotations, secrets=VALKEY_SECRETS, container=_NAME
         )
@@ -221,19 +223,10 @@ class Valkey(pulumi.ComponentResource):
             "service_name": HEADLESS_SERVICE,
             "selector": {"match_labels": dict(REDIS)},
             "persistent_volume_claim_retention_policy": {"when_deleted": "Retain", "when_scaled": "Retain"},
-            "volume_claim_templates": [self._claim()],
+            "volume_claim_templates": [
+                data_claim(REDIS, storage_gib=settings.storage_gib, storage_class=settings.storage_class)
+            ],
             "template": {"metadata": {"labels": dict(REDIS), "annotations": annotations}, "spec": self._pod()},
-        }
-
-    def _claim(self) -> PersistentVolumeClaimArgsDict:
-        settings = self._args.settings
-        return {
-            "metadata": {"name": "data", "labels": dict(REDIS)},
-            "spec": {
-                "access_modes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": f"{settings.storage_gib}Gi"}},
-                **({"storage_class_name": settings.storage_class} if settings.storage_class else {}),
-            },
         }
 
     def _pod(self) -> PodSpecArgsDict:

@@ -34,6 +34,9 @@ from components.kubernetes.network_flows import (
 )
 from components.kubernetes.pods import (
     LOCKED_DOWN,
+    NOBODY,
+    data_claim,
+    headless_service,
     locked_down_pod,
     metadata,
     mount,
@@ -41,7 +44,6 @@ from components.kubernetes.pods import (
     resources,
     rollout_annotations,
     secret_file,
-    service,
 )
 from components.monitoring import rules
 from settings import MonitoringSettings
@@ -54,8 +56,6 @@ _WEBHOOK = "/etc/alertmanager-webhook"
 _WEBHOOK_SECRET = "alertmanager-webhook"  # noqa: S105 (a name)
 _WEBHOOK_KEY = "url"
 _DATA = "/data"
-_NOBODY = 65534
-"""User of both official images."""
 _SCRAPE = "30s"
 
 
@@ -150,7 +150,7 @@ class Prometheus(pulumi.ComponentResource):
                 f"{name}-{target}-metrics",
                 # Never waited for: monitoring comes up without its targets. Unready pods are looked at too.
                 metadata=metadata(_headless(target), args.namespace, MONITORING, wait=False),
-                spec={**service("metrics", port, labels), "cluster_ip": "None", "publish_not_ready_addresses": True},
+                spec={**headless_service("metrics", port, labels), "publish_not_ready_addresses": True},
                 opts=child,
             )
         self._prometheus()
@@ -185,20 +185,9 @@ class Prometheus(pulumi.ComponentResource):
                 labels=MONITORING,
                 port=PROMETHEUS_PORT,
                 config={_CONF: prometheus_config(args.namespace, valkey=args.valkey), _RULES: rule_file},
-                claims=[self._claim()],
+                claims=[data_claim(MONITORING, storage_gib=settings.storage_gib, storage_class=settings.storage_class)],
             )
         )
-
-    def _claim(self) -> PersistentVolumeClaimArgsDict:
-        settings = self._args.settings
-        return {
-            "metadata": {"name": "data", "labels": dict(MONITORING)},
-            "spec": {
-                "access_modes": ["ReadWriteOnce"],
-                "resources": {"requests": {"storage": f"{settings.storage_gib}Gi"}},
-                **({"storage_class_name": settings.storage_class} if settings.storage_class else {}),
-            },
-        }
 
     def _alertmanager(self) -> None:
         args = self._args
@@ -257,7 +246,7 @@ class Prometheus(pulumi.ComponentResource):
         )
         annotations = rollout_annotations(config="".join(files.values()), rotations={}, secrets=(), container=name)
         spec: PodSpecArgsDict = {
-            **locked_down_pod(name, _NOBODY, pod.container, fs_group_change_policy="OnRootMismatch"),
+            **locked_down_pod(name, NOBODY, pod.container, fs_group_change_policy="OnRootMismatch"),
             "termination_grace_period_seconds": 60,
             "volumes": [{"name": "config", "config_map": {"name": name}}, *pod.volumes],
         }
@@ -278,7 +267,7 @@ class Prometheus(pulumi.ComponentResource):
         Service(
             f"{self._name}-{name}-service",
             metadata=metadata(name, self._args.namespace, pod.labels, wait=False),
-            spec={**service("http", pod.port, pod.labels), "cluster_ip": "None"},
+            spec=headless_service("http", pod.port, pod.labels),
             opts=child,
         )
 

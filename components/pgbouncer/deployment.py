@@ -22,6 +22,7 @@ from pulumi_kubernetes.scheduling.v1 import PriorityClass
 from components.kubernetes.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, PGBOUNCER_PORT
 from components.kubernetes.pods import (
     LOCKED_DOWN,
+    disruption_budget,
     locked_down_pod,
     metadata,
     metrics_exporter,
@@ -159,12 +160,7 @@ class PgBouncer(pulumi.ComponentResource):
         PodDisruptionBudget(
             f"{name}-disruption",
             metadata=self._metadata(SERVICE),
-            spec={
-                "max_unavailable": 1,
-                # Otherwise a pod that never becomes ready keeps its node from being drained.
-                "unhealthy_pod_eviction_policy": "AlwaysAllow",
-                "selector": {"match_labels": dict(PGBOUNCER)},
-            },
+            spec=disruption_budget(PGBOUNCER),
             opts=child,
         )
         Service(

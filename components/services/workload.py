@@ -12,7 +12,7 @@ from pulumi_kubernetes.core.v1 import ContainerArgsDict, PodSpecArgsDict, ProbeA
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget
 
 from components.kubernetes.network_flows import NAME_LABEL
-from components.kubernetes.pods import metadata, probe, spread
+from components.kubernetes.pods import disruption_budget, metadata, probe, spread
 from components.services.pods import service_pod
 from settings import PodKind, Pods, Product
 
@@ -97,12 +97,7 @@ class Workload(pulumi.ComponentResource):
         PodDisruptionBudget(
             f"{name}-disruption",
             metadata=metadata(kind.name, namespace, args.labels),
-            spec={
-                "max_unavailable": 1,
-                # Otherwise a pod that never becomes ready keeps its node from being drained.
-                "unhealthy_pod_eviction_policy": "AlwaysAllow",
-                "selector": {"match_labels": args.labels},
-            },
+            spec=disruption_budget(args.labels),
             opts=child,
         )
         scaling = args.pods.autoscaling
