@@ -239,10 +239,14 @@ def _plain(entries: Iterable[EnvEntry]) -> dict[str, str]:
     return {entry.name: str(entry.value) for entry in entries}
 
 
+def _local_entries(settings: Settings, product: Product) -> list[EnvEntry]:
+    return for_local(settings, product, servers.extras_of(settings))
+
+
 def values_of(settings: Settings, product: Product) -> dict[str, str]:
     """The variables of a product's service, of a local or a deployed stack. Raises EnvFileError without them."""
     if settings.is_local:
-        return _plain(for_local(settings, product, servers.extras_of(settings)))
+        return _plain(_local_entries(settings, product))
     return for_deployed(settings.stack, product)
 
 
@@ -250,9 +254,12 @@ def run(settings: Settings, service: str, folder: Path | None = None) -> int:
     """`make env`: writes one service's env file and says where. Raises EnvFileError where it cannot."""
     folder = folder or env_folder(settings.stack)
     product = product_of(settings, service)
-    values = values_of(settings, product)
     if settings.is_local:
-        write_contract({product.name: for_local(settings, product)}, settings, folder)
+        entries = _local_entries(settings, product)
+        values = _plain(entries)
+        write_contract({product.name: entries}, settings, folder)
+    else:
+        values = for_deployed(settings.stack, product)
     path = write(product, settings.stack, values, folder)
     print(f"wrote {path} ({len(values)} variables of {product.service})")
     if names := not_for_a_shell(values):

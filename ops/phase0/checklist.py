@@ -16,7 +16,7 @@ from ops.phase0.subject import Subject
 from ops.verify.catalog import read_only
 from ops.verify.matrix import matrix
 from ops.verify.model import Connection, connect
-from settings import ADMIN, Settings
+from settings import ADMIN
 from settings.problems import OperatorError, Problem
 
 COLLECTIONS = ("pages", "posts", "media", "categories")
@@ -29,7 +29,6 @@ MAX_MEDIA = 20
 BY_HAND = "Phase 0 audit report approved"
 """The criterion that no command can measure."""
 
-_ANSWER_SECONDS = 15
 _DEMO_SECONDS = 120
 _MONGODB_URL = re.compile(r"mongodb(\+srv)?://")
 
@@ -56,7 +55,9 @@ def database(subject: Subject) -> str:
     with closing(connect(endpoint, ADMIN, password)) as connection:
         found = read_only(connection, matrix(settings), vendor=None if settings.is_local else "rds")
     if found.wrong:
-        raise OperatorError(f"{len(found.wrong)} of {len(found.checks)} checks failed", _verify(settings))
+        raise OperatorError(
+            f"{len(found.wrong)} of {len(found.checks)} checks failed", f"make verify STACK={settings.stack}"
+        )
     return f"{len(settings.products)} schemas, {len(found.checks)} checks"
 
 
@@ -106,7 +107,9 @@ def media(subject: Subject) -> str:
     with closing(subject.login("payload")) as connection:
         files = [name for item in media_files(connection, subject.product("payload"), MAX_MEDIA) for name in item]
     if not files:
-        raise OperatorError("there is no media item yet", f"upload an image at {_site(subject)}/admin")
+        raise OperatorError(
+            "there is no media item yet", f"upload an image at {subject.payload_url.removesuffix('/api')}/admin"
+        )
     urls = [f"{base}/{quote(name)}" for name in files]
     missing = [url for url in urls if subject.answer(url, "HEAD")[0] != 200]
     _expect([Problem(what=f"{url} is not there", fix="make media-sync FROM=<folder>") for url in missing[:5]])
@@ -168,7 +171,7 @@ def django_client(subject: Subject) -> str:
 @check("Environment variables distributed across workspace")
 def env_files(subject: Subject) -> str:
     """Every service's env file in the workspace is up to date."""
-    files = workspace.distribute(subject.settings, subject.workspace, check=True)
+    files = workspace.distribute(subject.settings, subject.workspace, check=True, values_of=subject.values_of)
     fix = f"make env ALL=1 STACK={subject.settings.stack} WORKSPACE={subject.workspace}"
     _expect([Problem(what=str(file), fix=fix) for file in files if not file.ok])
     return f"{len(files)} services"
@@ -198,11 +201,3 @@ CRITERIA: tuple[Callable[[Subject], Check], ...] = (
     env_files,
     no_mongodb,
 )
-
-
-def _verify(settings: Settings) -> str:
-    return f"make verify STACK={settings.stack}"
-
-
-def _site(subject: Subject) -> str:
-    return subject.payload_url.removesuffix("/api")

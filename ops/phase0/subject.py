@@ -28,6 +28,7 @@ class Subject:
         self.settings = settings
         self.workspace = folder
         self.payload_url = payload_url.rstrip("/")
+        self._values: dict[str, dict[str, str]] = {}
 
     def product(self, framework: str) -> Product:
         """The stack's product with this framework. Raises OperatorError where there is none."""
@@ -43,15 +44,15 @@ class Subject:
         """The checkout of its service."""
         return self.workspace / (self.product(framework).service or "")
 
-    @cached_property
-    def _values(self) -> dict[str, dict[str, str]]:
-        return {}
-
     def values(self, framework: str) -> dict[str, str]:
         """The variables of its service."""
-        if framework not in self._values:
-            self._values[framework] = env.values_of(self.settings, self.product(framework))
-        return self._values[framework]
+        return self.values_of(self.product(framework))
+
+    def values_of(self, product: Product) -> dict[str, str]:
+        """The variables of a product's service; a deployed stack is asked for them once."""
+        if product.name not in self._values:
+            self._values[product.name] = env.values_of(self.settings, product)
+        return self._values[product.name]
 
     @cached_property
     def admin(self) -> tuple[Endpoint, SecretStr]:

@@ -4,9 +4,10 @@ A service's key in that file is its checkout's path in the workspace; its env fi
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from ops.console import say
@@ -16,6 +17,8 @@ from ops.errors import ExitCode
 from settings import Product, Settings
 
 ENV_FILE = ".env"
+
+ValuesOf = Callable[[Product], Mapping[str, str]]
 
 
 class Status(StrEnum):
@@ -62,26 +65,39 @@ class ServiceFile:
         return f"{self.service}: {self.status}{found}"
 
 
-def distribute(settings: Settings, workspace: Path, *, check: bool) -> list[ServiceFile]:
+def distribute(
+    settings: Settings, workspace: Path, *, check: bool, values_of: ValuesOf | None = None
+) -> list[ServiceFile]:
     """Writes the env file of every service in the workspace's contract; with `check` it only looks.
 
+    `values_of` gives a product's variables to a caller who has them already; the stack is asked for them without it.
     Raises EnvFileError where there is no contract or a stack's values cannot be read.
     """
     path = workspace / env.CONTRACT
     if not path.exists():
         example = env.env_folder(settings.stack) / env.CONTRACT
         raise env.EnvFileError(f"{path} is missing", f"WORKSPACE=<folder that has it>, or start from {example}")
-    return list(_files(settings, workspace, env.read_contract(path)["services"], check=check))
+    services = env.read_contract(path)["services"]
+    return list(_files(settings, workspace, services, values_of or partial(env.values_of, settings), check=check))
 
 
-def _files(settings: Settings, workspace: Path, services: dict[str, object], *, check: bool) -> Iterator[ServiceFile]:
+def _files(
+    settings: Settings, workspace: Path, services: dict[str, object], values_of: ValuesOf, *, check: bool
+) -> Iterator[ServiceFile]:
     products = {product.service: product for product in settings.products.values() if product.service}
     for service, contract in services.items():
         path = workspace / service / ENV_FILE
-        if product := products.get(service):
-            yield _file(settings, product, path, _required(service, contract), check=check)
-        else:
+        product = products.get(service)
+        if product is None:
             yield ServiceFile(service=service, path=path, status=Status.OTHER)
+            continue
+        required = _required(service, contract)
+        if not path.parent.is_dir():
+            yield ServiceFile(service=service, path=path, status=Status.NO_CHECKOUT)
+            continue
+        values = values_of(product)
+        found = _compared(service, path, required, values)
+        yield _settled(found, env.text(product, settings.stack, values), check=check)
     for service in products.keys() - services.keys():
         yield ServiceFile(service=service, path=workspace / service / ENV_FILE, status=Status.NOT_REQUIRED)
 
@@ -95,42 +111,33 @@ def _required(service: str, contract: object) -> list[str]:
     return [str(name) for name in required]
 
 
-def _file(settings: Settings, product: Product, path: Path, required: list[str], *, check: bool) -> ServiceFile:
-    assert product.service is not None  # noqa: S101 (of the products that have one)
-    if not path.parent.is_dir():
-        return ServiceFile(service=product.service, path=path, status=Status.NO_CHECKOUT)
-    values = env.values_of(settings, product)
+def _compared(service: str, path: Path, required: list[str], values: Mapping[str, str]) -> ServiceFile:
+    """What is in the file and in the stack; FOREIGN where somebody else wrote the file, else CURRENT for now."""
     foreign = env.is_foreign(path)
     there = env.read(path) if path.is_file() else {}
-    missing = [name for name in required if name not in values and not (foreign and name in there)]
-    found = ServiceFile(
-        service=product.service,
+    return ServiceFile(
+        service=service,
         path=path,
-        status=Status.CURRENT,
-        missing=tuple(missing),
+        status=Status.FOREIGN if foreign else Status.CURRENT,
+        missing=tuple(name for name in required if name not in values and not (foreign and name in there)),
         changed=tuple(name for name in values if there.get(name) != values[name]),
         superfluous=tuple(name for name in there if name not in values),
     )
-    text = env.text(product, settings.stack, values)
-    found = replace(found, status=_status(found, text, foreign=foreign, check=check))
-    written = not foreign and found.path.exists() and found.path.read_text() == text
-    return replace(found, changed=(), superfluous=()) if written else found
 
 
-def _status(found: ServiceFile, text: str, *, foreign: bool, check: bool) -> Status:
-    """Writes the file unless there is a reason not to."""
-    if foreign:
-        return Status.FOREIGN
-    current = found.path.exists() and found.path.read_text() == text
-    if not current and check:
-        return Status.OUTDATED if found.path.exists() else Status.MISSING
-    if not current and not _ignored(found.path):
-        return Status.NOT_IGNORED
-    if not current:
+def _settled(found: ServiceFile, text: str, *, check: bool) -> ServiceFile:
+    """Writes the file unless there is a reason not to; the result says which."""
+    if found.status is Status.FOREIGN:
+        return found
+    exists = found.path.exists()
+    if not exists or found.path.read_text() != text:
+        if check:
+            return replace(found, status=Status.OUTDATED if exists else Status.MISSING)
+        if not _ignored(found.path):
+            return replace(found, status=Status.NOT_IGNORED)
         write_private(found.path, text)
-    if found.missing:
-        return Status.INCOMPLETE
-    return Status.CURRENT if current else Status.WRITTEN
+        found = replace(found, status=Status.WRITTEN, changed=(), superfluous=())
+    return replace(found, status=Status.INCOMPLETE) if found.missing else found
 
 
 def _ignored(path: Path) -> bool:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -141,19 +142,11 @@ def a_file_that_is_not_in_the_bucket(rehearsal: Rehearsal) -> Iterator[None]:
 
 
 @contextmanager
-def a_global_that_does_not_answer(rehearsal: Rehearsal) -> Iterator[None]:
-    with rehearsal.login("payload") as connection:
-        connection.execute("ALTER TABLE payload.header RENAME TO header_of_before")
+def a_missing_table(product: str, table: str, rehearsal: Rehearsal) -> Iterator[None]:
+    with rehearsal.login(product) as connection:
+        connection.execute(f"ALTER TABLE {product}.{table} RENAME TO {table}_of_before")
         yield
-        connection.execute("ALTER TABLE payload.header_of_before RENAME TO header")
-
-
-@contextmanager
-def django_without_migrations(rehearsal: Rehearsal) -> Iterator[None]:
-    with rehearsal.login("django") as connection:
-        connection.execute("ALTER TABLE django.django_migrations RENAME TO migrations_of_before")
-        yield
-        connection.execute("ALTER TABLE django.migrations_of_before RENAME TO django_migrations")
+        connection.execute(f"ALTER TABLE {product}.{table}_of_before RENAME TO {table}")
 
 
 @contextmanager
@@ -183,8 +176,8 @@ BROKEN: dict[str, Callable[[Rehearsal], AbstractContextManager[None]]] = {
     "Shared PostgreSQL database configured with schemas": a_grant_by_hand,
     "Payload migrated to PostgreSQL": a_migration_that_was_not_applied,
     "Media storage migrated to S3/R2 with CDN": a_file_that_is_not_in_the_bucket,
-    "All Payload collections working on PostgreSQL": a_global_that_does_not_answer,
-    "Django connects to PostgreSQL": django_without_migrations,
+    "All Payload collections working on PostgreSQL": partial(a_missing_table, "payload", "header"),
+    "Django connects to PostgreSQL": partial(a_missing_table, "django", "django_migrations"),
     "Django can query the Payload API": django_that_does_not_start,
     "Environment variables distributed across workspace": an_old_env_file,
     "No MongoDB dependencies remaining": a_mongodb_url,
