@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from settings import ROOT
+from tests.checkout import copy_project
 from tests.cluster import compose_images, machine
 from tests.cluster.engine import Engine, running_engine
 from tests.cluster.images import NotBuiltError
@@ -122,13 +122,7 @@ def project() -> Iterator[Project]:
     with running_engine() as engine:
         root = engine.folder / "project"
         root.mkdir()
-        for pattern in FILES:
-            for path in ROOT.glob(pattern):
-                if path.is_dir():
-                    shutil.copytree(path, root / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy(path, root / path.name)
-        (root / ".venv").symlink_to(sys.prefix)
+        copy_project(FILES, root)
         yield Project(engine=engine, root=root)
 
 

@@ -24,6 +24,7 @@ from ops.deploy import file_backend, install
 from ops.dev import ports
 from ops.dev.files import write_private
 from settings import ADMIN, DATABASE, HOST, ROOT
+from tests.checkout import copy_project
 from tests.engine.catalog import Catalog, snapshot
 from tests.integration.conftest import require_binaries
 from tests.required import not_here
@@ -200,14 +201,7 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
     root.chmod(0o711)
     project = Project(root, pulumi_home)
     try:
-        for pattern in _FILES:
-            for path in ROOT.glob(pattern):
-                if path.is_dir():
-                    shutil.copytree(path, root / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-                else:
-                    shutil.copy(path, root / path.name)
-        # Pulumi.yaml names the project's own environment: here it is the interpreter that runs already.
-        (root / ".venv").symlink_to(sys.prefix)
+        copy_project(_FILES, root)
         # The usual ports belong to the developer's own dev stack.
         port = ports.free_port()
         chosen = {"databasePort": port, "pgbouncerPort": ports.free_port([port])}

@@ -28,7 +28,7 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
 
 
 def full_config(stack: str) -> dict[str, Any]:
-    """The stack's own config without its releases; for prod with the facts that a deploy would be told."""
+    """The stack's own config without its releases; for prod with the facts that a deploy supplies."""
     config = settings.stack_config(stack)
     # A release is a change of the config alone: no test may depend on one.
     config["lightwave:services"] = {}

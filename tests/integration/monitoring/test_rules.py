@@ -32,7 +32,7 @@ FINE = {
     "redis_aof_last_bgrewrite_status": "1x40",
     'alertmanager_notifications_failed_total{integration="webhook"}': "0x40",
 }
-"""By series, its value each minute: nothing to be told about."""
+"""By series, its value each minute: nothing to alert on."""
 
 CASES: dict[str, tuple[dict[str, str], int]] = {
     "PgBouncerClientsWait": ({'pgbouncer_pools_client_waiting_connections{database="payload"}': "3x40"}, 5),

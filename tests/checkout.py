@@ -1,0 +1,20 @@
+"""A copy of the project, for a command that must not run in this checkout."""
+
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from settings import ROOT
+
+
+def copy_project(patterns: Iterable[str], root: Path) -> None:
+    """Copies what matches into the folder, and gives it the interpreter that runs already as its environment."""
+    for pattern in patterns:
+        for path in ROOT.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, root / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(path, root / path.name)
+    # Pulumi.yaml names the project's own environment.
+    (root / ".venv").symlink_to(sys.prefix)
