@@ -19,12 +19,21 @@ _SECONDS = 1200
 
 def payload() -> Path:
     """The built Payload example: `.next/standalone/server.js` serves it, the whole tree runs migrations."""
-    return _cached("payload", _sources("payload"), _build_payload)
+    return _cached("payload", _build_payload)
 
 
 def django() -> Path:
     """The Django example with a virtual environment of its own in `.venv`."""
-    return _cached("django", _sources("django"), _build_django)
+    return _cached("django", _build_django)
+
+
+def folder(example: str) -> Path:
+    """Where its build is, or will be: named by the content that it is made from."""
+    digest = hashlib.sha256()
+    for path in _sources(example):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightwave" / "clients"
+    return cache / f"{example}-{digest.hexdigest()[:16]}"
 
 
 def _sources(example: str) -> list[Path]:
@@ -40,15 +49,11 @@ def _sources(example: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and path.suffix != ".md")
 
 
-def _cached(example: str, sources: list[Path], build: Callable[[Path], None]) -> Path:
-    digest = hashlib.sha256()
-    for path in sources:
-        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightwave" / "clients"
-    target = cache / f"{example}-{digest.hexdigest()[:16]}"
+def _cached(example: str, build: Callable[[Path], None]) -> Path:
+    target = folder(example)
     if not target.exists():
         unfinished = target.with_suffix(f".{os.getpid()}")
-        for path in sources:
+        for path in _sources(example):
             copy = unfinished / path.relative_to(EXAMPLES / example)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
