@@ -15,7 +15,7 @@ from tests.cluster.flows import PORTS
 from tests.cluster.loads import Load
 from tests.cluster.matrix import expected, listening, settled, words
 from tests.cluster.platform import POOLER, SHARED, VALKEY, Platform, wait_for_pods, wait_until
-from tests.cluster.program import as_yaml
+from tests.cluster.program import PRE_STOP_SECONDS, STATEMENT_SECONDS, as_yaml
 from tests.cluster.workloads import KINDS, pod
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("services")]
@@ -52,11 +52,10 @@ def every_workload_rolls(platform: Platform) -> None:
 
 
 def a_rollout_fails_no_transaction(platform: Platform) -> None:
-    """Of pods that drain as they were declared: a changed drain holds for the pods that are started with it."""
-    with Load(platform, clients=50) as load:
+    """With transactions that are almost as long as a role may take: short ones hide a pod that is stopped too soon."""
+    with Load(platform, clients=20, work=STATEMENT_SECONDS * 0.75) as load:
         platform.kubectl.do("rollout", "restart", POOLER, SHARED)
         new_drain(platform)
-    print("DRAIN", load.result.transactions, load.result.reasons)
     assert load.result.reasons == {}
 
 
@@ -74,7 +73,7 @@ def new_pooler(platform: Platform) -> None:
 
 
 def new_drain(platform: Platform) -> None:
-    """The pods that drained before are gone."""
+    """A pod drains as it was declared when it was started: those from before the change are gone."""
     platform.rollout(POOLER)
     selector = "--selector=app.kubernetes.io/name=pgbouncer"
     wait_until(lambda: len(platform.kubectl.get("pods", SHARED, selector)["items"]) == 2, "the old pods are gone")
@@ -208,7 +207,7 @@ BREAKAGES = {
     "drain": Breakage(
         kind="Deployment",
         name="pgbouncer",
-        change=set_to(1, *TEMPLATE, "terminationGracePeriodSeconds"),
+        change=set_to(PRE_STOP_SECONDS + 1, *TEMPLATE, "terminationGracePeriodSeconds"),
         check=a_rollout_fails_no_transaction,
         says="server closed the connection unexpectedly",
         after=new_drain,

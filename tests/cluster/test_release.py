@@ -49,21 +49,11 @@ ACCOUNT = {"email": "editor@example.com", "password": "a-password-for-tests", "n
 
 def release(platform: Platform, images: Images, *, payload: str) -> Program:
     """The program with both services and monitoring; `payload` is the image of Payload's server."""
-    migrate = (
-        "python manage.py wait_for_database && python manage.py migrate --noinput && python manage.py migrate --check"
-    )
+    migration = images[service_images.PAYLOAD_MIGRATION]
     return platform.declare(
         services={
-            "payload": {
-                "image": payload,
-                "migration": {"image": images[service_images.PAYLOAD_MIGRATION], "command": ["node", "migrate.mjs"]},
-            },
-            "django": {
-                "image": images[service_images.DJANGO],
-                "worker": {},
-                "beat": {},
-                "migration": {"command": ["sh", "-c", migrate]},
-            },
+            "payload": {"image": payload, "migration": {"image": migration}},
+            "django": {"image": images[service_images.DJANGO], "worker": {}, "beat": {}},
         },
         monitoring={
             "webhookUrl": "https://alerts.example.com/hook",
