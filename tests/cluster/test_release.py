@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.kubernetes.network_flows import MIGRATION
+from components.kubernetes.network_flows import MIGRATION, SHARED_NAMESPACE
 from settings import API_PORT, PAYLOAD_PORT
 from tests.cluster import beside, service_images, test_pods, test_quota
 from tests.cluster.conftest import SWITCH
@@ -21,14 +21,14 @@ from tests.cluster.program import STORAGE_CLASS, Program
 from tests.cluster.workloads import CONTAINER, EDGE_NAMESPACE, KINDS, pod
 from tests.required import not_here
 
-CMS, SHOP, SHARED = "payload-cms", "django-api", "shared"
+CMS, SHOP = "payload-cms", "django-api"
 COUNTS = {
     (CMS, "payload"): 2,
     (SHOP, "api"): 2,
     (SHOP, "worker"): 2,
     (SHOP, "beat"): 1,
-    (SHARED, "prometheus"): 1,
-    (SHARED, "alertmanager"): 1,
+    (SHARED_NAMESPACE, "prometheus"): 1,
+    (SHARED_NAMESPACE, "alertmanager"): 1,
 }
 """By namespace and name label, how many pods there are."""
 TMP = "/tmp"  # noqa: S108 (a pod's)
@@ -37,8 +37,8 @@ FOLDERS = {
     (SHOP, "api"): (1000, {"/": False, "/app": False, TMP: True}),
     (SHOP, "worker"): (1000, {"/": False, "/app": False, TMP: True}),
     (SHOP, "beat"): (1000, {"/": False, "/app": False, TMP: True}),
-    (SHARED, "prometheus"): (65534, {"/": False, "/etc/monitoring": False, "/data": True}),
-    (SHARED, "alertmanager"): (65534, {"/": False, "/etc/monitoring": False, "/data": True}),
+    (SHARED_NAMESPACE, "prometheus"): (65534, {"/": False, "/etc/monitoring": False, "/data": True}),
+    (SHARED_NAMESPACE, "alertmanager"): (65534, {"/": False, "/etc/monitoring": False, "/data": True}),
 }
 """By pod, its uid and which folders it may write to."""
 PAYLOAD_URL, API_URL = f"http://payload.{CMS}:{PAYLOAD_PORT}", f"http://api.{SHOP}:{API_PORT}"
@@ -86,7 +86,7 @@ def released(platform: Platform, images: Images) -> Iterator[None]:
     apply(platform.kubectl, [pod(edge, platform.client_image, PORTS)])
     platform.apply(release(platform, images, payload=images[service_images.PAYLOAD]))
     for namespace, name in COUNTS:
-        kind = "statefulset" if namespace == SHARED else "deployment"
+        kind = "statefulset" if namespace == SHARED_NAMESPACE else "deployment"
         platform.rollout(f"{kind}/{name}", namespace=namespace)
     wait_for_pods(platform.kubectl, EDGE_NAMESPACE, edge.name)
     yield
@@ -211,7 +211,9 @@ def test_prometheus_reaches_every_target(platform: Platform) -> None:
 
     def targets() -> dict[str, list[str]]:
         url = "http://127.0.0.1:9090/api/v1/targets"
-        found = json.loads(platform.run(prometheus["metadata"]["name"], SHARED, "fetch", url))["data"]["activeTargets"]
+        found = json.loads(platform.run(prometheus["metadata"]["name"], SHARED_NAMESPACE, "fetch", url))["data"][
+            "activeTargets"
+        ]
         jobs = sorted({target["labels"]["job"] for target in found})
         return {job: [target["health"] for target in found if target["labels"]["job"] == job] for job in jobs}
 
