@@ -7,12 +7,12 @@ import pytest
 
 import settings
 from settings import OperatorMonitoringSettings, OwnMonitoringSettings, Settings
-from tests.configs import EMAIL, FULL_MONITORING, MONITORING, OPERATOR_MONITORING
+from tests.configs import EMAIL, FULL_MONITORING, KUBE_STATE_METRICS, MONITORING, OPERATOR_MONITORING
 from tests.unit.conftest import full_config
 from tests.unit.settings.changes import SECRET, check_refused, load, problems
 
 ON_EKS = {**FULL_MONITORING, "storageClass": "gp3"}
-STATE = FULL_MONITORING["kubeStateMetrics"]
+STATE = KUBE_STATE_METRICS
 
 REFUSED: list[tuple[str, Mapping[str, Any], str]] = [
     ("delivery", {**ON_EKS, "delivery": ...}, 'is missing; expected: "operator" or "own"'),

@@ -189,13 +189,9 @@ def test_alertmanager_reaches_the_people_on_call_and_kube_state_metrics_the_api_
 
 
 def test_the_operators_prometheus_reads_the_exporters_from_its_namespace(prod: settings.Settings) -> None:
-    def moved(flows: set[tuple[str, str, str, int]]) -> set[tuple[str, str, str, int]]:
-        return {
-            ("operators-prometheus", *rest) if source == "prometheus" else (source, *rest) for source, *rest in flows
-        }
-
     of_prometheus = {flow for flow in ALLOWED if flow[0] == "prometheus" and flow[3] != 53}
-    expected = (ALLOWED | BY_ADDRESS) - of_prometheus | moved(of_prometheus)
+    moved = {("operators-prometheus", pod, protocol, port) for _, pod, protocol, port in of_prometheus}
+    expected = (ALLOWED | BY_ADDRESS) - of_prometheus | moved
     assert monitored(prod, OPERATOR_MONITORING) == sorted(expected)
 
 
