@@ -90,22 +90,6 @@ class Framework:
         return (*dict.fromkeys(kinds), self.migration.account)
 
 
-# Payload's command sometimes ends at once with status 0, no output and nothing done, so its own table decides. `Ran` is
-# the last column.
-_PAYLOAD_MIGRATE = r"""
-for attempt in 1 2 3 4 5; do
-  node node_modules/payload/bin.js migrate || exit
-  status=$(node node_modules/payload/bin.js migrate:status) || exit
-  echo "$status"
-  case "$status" in *"No migrations found"*) exit 0 ;; esac
-  plain=$(echo "$status" | sed 's/\x1b\[[0-9;]*m//g')
-  ran=$(echo "$plain" | awk -F '│' 'NF > 2 { print $(NF - 1) }' | grep -Ewo 'Yes|No' | sort -u)
-  if [ "$ran" = Yes ]; then exit 0; fi
-done
-echo "payload migrate:status does not show that every migration ran" >&2
-exit 1
-""".lstrip()
-
 FRAMEWORKS: Mapping[str, Framework] = {
     "payload": Framework(
         serving=PodKind(
@@ -120,7 +104,8 @@ FRAMEWORKS: Mapping[str, Framework] = {
             resources=_resources(cpu="250m/1", memory="512Mi/1Gi"),
         ),
         migration=MigrationKind(
-            command=("sh", "-c", _PAYLOAD_MIGRATE),
+            # Of examples/payload: bare `payload migrate` does not wait for the database, and may do nothing at all.
+            command=("node", "migrate.mjs"),
             url=("DATABASE_URI", "DATABASE_URI_DIRECT"),
             resources=_resources(cpu="100m/1", memory="512Mi/1Gi"),
             # Next's standalone output has no Payload command.
@@ -150,7 +135,8 @@ FRAMEWORKS: Mapping[str, Framework] = {
             single=True,
         ),
         migration=MigrationKind(
-            command=("sh", "-c", "python manage.py migrate --noinput && python manage.py migrate --check"),
+            # wait_for_database is of examples/django.
+            command=("sh", "-c", "python manage.py wait_for_database && exec python manage.py migrate --noinput"),
             url=("DATABASE_URL", "DATABASE_URL_DIRECT"),
             resources=_resources(cpu="100m/1", memory="256Mi/512Mi"),
             own_image=False,

@@ -63,7 +63,7 @@ class MigrationSettings(Section):
     """Image that it runs; the service's own without it. Required for Payload, whose server image has no `payload`
     command."""
     command: tuple[values.CommandWord, ...] = ()
-    """Its command line; without it the framework's `migrate`, and a check that every migration ran."""
+    """Its command line; without it the command of the example service, which waits for the database first."""
     minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long it may take, retries included."""
     resources: ResourceSettings | None = None

@@ -4,6 +4,7 @@ A set-up step, because it takes minutes: `python -m tests.clients.builds`.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,18 @@ from pathlib import Path
 from settings import ROOT
 
 EXAMPLES = ROOT / "examples"
+OLD_CONFIG = Path(__file__).with_name("old-site.payload.config.ts")
+NPM = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+LAYOUT = """import type { ReactNode } from 'react'
+
+export default function Layout({ children }: { children: ReactNode }) {
+  return (
+    <html>
+      <body>{children}</body>
+    </html>
+  )
+}
+"""
 _SECONDS = 1200
 
 
@@ -25,6 +38,14 @@ def payload() -> Path:
 def django() -> Path:
     """The Django example with a virtual environment of its own in `.venv`."""
     return _cached("django", _sources("django"), _build_django)
+
+
+def old_site() -> Path:
+    """The Payload example as a site before Phase 0: on SQLite, media in a folder, without the admin's pages.
+
+    `site.db` is its empty database; `.next/standalone/server.js` serves its API.
+    """
+    return _cached("payload", [*_sources("payload"), OLD_CONFIG], _build_old_site, name="old-site")
 
 
 def _sources(example: str) -> list[Path]:
@@ -40,15 +61,17 @@ def _sources(example: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and path.suffix != ".md")
 
 
-def _cached(example: str, sources: list[Path], build: Callable[[Path], None]) -> Path:
+def _cached(example: str, sources: list[Path], build: Callable[[Path], None], name: str = "") -> Path:
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightwave" / "clients"
-    target = cache / f"{example}-{digest.hexdigest()[:16]}"
+    target = cache / f"{name or example}-{digest.hexdigest()[:16]}"
     if not target.exists():
         unfinished = target.with_suffix(f".{os.getpid()}")
         for path in sources:
+            if not path.is_relative_to(EXAMPLES):
+                continue
             copy = unfinished / path.relative_to(EXAMPLES / example)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
@@ -61,9 +84,25 @@ def _cached(example: str, sources: list[Path], build: Callable[[Path], None]) ->
 
 
 def _build_payload(folder: Path) -> None:
-    _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder)
+    _run(["npm", "ci", *NPM], folder)
     _run(["npm", "run", "build"], folder)
     shutil.copytree(folder / ".next" / "static", folder / ".next" / "standalone" / ".next" / "static")
+
+
+def _build_old_site(folder: Path) -> None:
+    """With the adapter of Payload's own version, whose dependencies have exact versions."""
+    version = json.loads((folder / "package.json").read_text())["dependencies"]["payload"]
+    _run(["npm", "ci", *NPM], folder)
+    _run(["npm", "install", *NPM, "--no-save", f"@payloadcms/db-sqlite@{version}"], folder)
+    shutil.copyfile(OLD_CONFIG, folder / "src" / "payload.config.ts")
+    pages = folder / "src" / "app" / "(payload)"
+    shutil.rmtree(pages / "admin")
+    (pages / "layout.tsx").write_text(LAYOUT)
+    shutil.rmtree(folder / "src" / "migrations")
+    for arguments in (["migrate:create", "initial"], ["migrate"]):
+        payload = ["node", "--conditions=production", "node_modules/payload/bin.js", *arguments]
+        _run(payload, folder, PAYLOAD_SECRET="build", SQLITE_URL="file:site.db")
+    _run(["npx", "next", "build", "--no-lint"], folder)
 
 
 def _build_django(folder: Path) -> None:
@@ -72,15 +111,19 @@ def _build_django(folder: Path) -> None:
     _run([".venv/bin/python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", "requirements.txt"], folder)
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path, **variables: str) -> None:
     # The build reads no secret: what this process has in its environment is not for it.
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME") if name in os.environ}
     configured = {name: value for name, value in os.environ.items() if name.lower().startswith(("npm_config_", "pip_"))}
     subprocess.run(
-        command, cwd=folder, env={**configured, **kept, "NEXT_TELEMETRY_DISABLED": "1"}, timeout=_SECONDS, check=True
+        command,
+        cwd=folder,
+        env={**configured, **kept, **variables, "NEXT_TELEMETRY_DISABLED": "1"},
+        timeout=_SECONDS,
+        check=True,
     )
 
 
 if __name__ == "__main__":
     # Minutes without the cache: before the tests, whose time is limited.
-    print(payload(), django(), sep="\n")
+    print(payload(), old_site(), django(), sep="\n")

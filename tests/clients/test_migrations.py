@@ -1,5 +1,6 @@
 """Migrations: an index that takes longer than an app's statements may, and a first connection that is lost."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.clients.conftest import Service, through
+from settings import FRAMEWORKS
+from tests.clients.conftest import PAYLOAD_COMMAND, Service, through
 from tests.clients.proxy import proxied
 from tests.integration.conftest import Platform
 
+PAYLOAD_MIGRATE = (*PAYLOAD_COMMAND, "migrate")
 INDEX_SECONDS = 60
 """Twice the 30 s of statement_timeout."""
 
@@ -58,6 +61,13 @@ def undone(payload: Service, django: Service) -> Iterator[None]:
     ):
         with psycopg.connect(url, autocommit=True) as session:
             session.execute(UNDO.format(migrations).encode())
+
+
+def migration_job(service: Service, framework: str, direct: str) -> str:
+    """What the command of the stack's migration Job prints, on a direct URL; fails where it fails."""
+    migration = FRAMEWORKS[framework].migration
+    path = f"{service.folder}/.venv/bin:{os.environ['PATH']}"
+    return service.run(*migration.command, **dict.fromkeys(migration.url, direct), PATH=path)
 
 
 def copied(service: Service, folder: Path, *linked: str) -> Service:
@@ -111,26 +121,23 @@ def test_the_same_migration_on_the_pooled_url_is_cut_off(django: Service, tmp_pa
 
 def test_djangos_job_survives_a_lost_first_connection(django: Service, platform: Platform) -> None:
     port = platform.running.database_port
-    migrate = (".venv/bin/python", "manage.py", "migrate")
+    direct = django.env["DATABASE_URL_DIRECT"]
     with proxied(port, lost_connections=1) as lossy:
-        url = through(django.env["DATABASE_URL_DIRECT"], port, lossy.port)
-        assert "OperationalError" in django.fails(*migrate, DATABASE_URL=url)
+        url = through(direct, port, lossy.port)
+        assert "OperationalError" in django.fails(".venv/bin/python", "manage.py", "migrate", DATABASE_URL=url)
     with proxied(port, lost_connections=3) as lossy:
-        url = through(django.env["DATABASE_URL_DIRECT"], port, lossy.port)
-        waited = django.run(".venv/bin/python", "manage.py", "wait_for_database", DATABASE_URL=url)
-        assert waited.count("the database does not answer yet") == 3
-        django.run(*migrate, DATABASE_URL=url)
+        output = migration_job(django, "django", through(direct, port, lossy.port))
+    assert output.count("the database does not answer yet") == 3
+    assert "No migrations to apply." in output
 
 
 def test_payloads_job_survives_a_lost_first_connection(payload: Service, platform: Platform) -> None:
     port = platform.running.database_port
     direct = payload.env["DATABASE_URI_DIRECT"]
     with proxied(port, lost_connections=1) as lossy:
-        url = through(direct, port, lossy.port)
-        command = ("node", "node_modules/payload/bin.js", "migrate")
-        assert "cannot connect to Postgres" in payload.fails(*command, DATABASE_URI=url)
+        payload.fails(*PAYLOAD_MIGRATE, DATABASE_URI=through(direct, port, lossy.port))
     with proxied(port, lost_connections=3) as lossy:
-        output = payload.run("node", "migrate.mjs", DATABASE_URI_DIRECT=through(direct, port, lossy.port))
+        output = migration_job(payload, "payload", through(direct, port, lossy.port))
     assert output.count("the database does not answer yet") == 3
     assert "Done." in output
 
@@ -138,9 +145,18 @@ def test_payloads_job_survives_a_lost_first_connection(payload: Service, platfor
 def test_a_refusal_is_not_waited_for(payload: Service, django: Service) -> None:
     wrong = payload.env["DATABASE_URI_DIRECT"].replace("payload_user:", "payload_user:wrong")
     also = django.env["DATABASE_URL_DIRECT"].replace("django_user:", "django_user:wrong")
-    for refused in (
-        payload.fails("node", "migrate.mjs", DATABASE_URI_DIRECT=wrong),
-        django.fails(".venv/bin/python", "manage.py", "wait_for_database", DATABASE_URL=also),
-    ):
-        assert "password authentication failed" in refused
-        assert "does not answer yet" not in refused
+    for service, framework, url in ((payload, "payload", wrong), (django, "django", also)):
+        with pytest.raises(AssertionError, match="password authentication failed") as refused:
+            migration_job(service, framework, url)
+        assert "does not answer yet" not in str(refused.value)
+
+
+def test_payloads_job_fails_where_the_command_ends_before_it_is_done(payload: Service, tmp_path: Path) -> None:
+    copy = copied(payload, tmp_path / "payload", "node_modules")
+    modules = tmp_path / "payload/node_modules"
+    modules.unlink()
+    (modules / "payload").mkdir(parents=True)
+    (modules / "pg").symlink_to(payload.folder / "node_modules/pg")
+    (modules / "payload/bin.js").write_text("console.log('Reading migration files')")
+    with pytest.raises(AssertionError, match="payload migrate ended before it was done"):
+        migration_job(copy, "payload", payload.env["DATABASE_URI_DIRECT"])

@@ -1,4 +1,4 @@
-"""Phase 0 rehearsed with the real Payload, Django, S3 store and PostgreSQL: to green, then red again one by one."""
+"""Phase 0 rehearsed: a site on SQLite moves to the real platform, each criterion turns red once, and the way back."""
 
 import json
 import shutil
@@ -18,13 +18,14 @@ from ops.dev import servers
 from ops.phase0 import commands as phase0
 from ops.phase0.media import Bucket
 from ops.verify.model import Connection
-from tests.clients.conftest import Service, created
-from tests.clients.test_payload import image, upload
+from tests.clients.conftest import Service
+from tests.clients.old_site import OldSite, fill, move_content, shown
+from tests.clients.test_payload import image
 from tests.integration.conftest import Platform
 from tests.required import not_here
 
 PAYLOAD, DJANGO = "lightwave-media-site/website", "lightwave-api-gateway"
-OLD = "DATABASE_URI=mongodb://127.0.0.1/website\n"
+POST = "Bridges"
 
 
 class Rehearsal:
@@ -33,6 +34,7 @@ class Rehearsal:
     def __init__(self, folder: Path, platform: Platform, payload_url: str) -> None:
         self.workspace, self.platform, self.payload_url = folder, platform, payload_url
         self.payload, self.django = folder / PAYLOAD, folder / DJANGO
+        self.old = OldSite(self.payload, folder / "site.db")
 
     def measured(self) -> dict[str, bool]:
         """Every criterion and whether it is met, as `make phase0` writes it."""
@@ -61,13 +63,11 @@ def rehearsal(
         (found.payload, payload, ("package-lock.json", "src")),
         (found.django, django, ("manage.py", "lightwave", "orders", ".venv")),
     ):
-        checkout.mkdir(parents=True)
+        checkout.mkdir(parents=True, exist_ok=True)
         for name in names:
             (checkout / name).symlink_to(service.folder / name)
-    (found.payload / ".env").write_text(OLD)
-    media = found.payload / "public" / "media"
-    media.mkdir(parents=True)
-    (media / "of before.jpg").write_bytes(image(640, 480))
+    with found.old.served() as site:
+        fill(site, image(640, 480))
     required = {PAYLOAD: ["DATABASE_URI", "S3_BUCKET"], DJANGO: ["DATABASE_URL", "PAYLOAD_API_URL"]}
     contract = {"services": {key: {"description": "", "required_variables": names} for key, names in required.items()}}
     (found.workspace / env_files.CONTRACT).write_text(json.dumps(contract))
@@ -87,15 +87,14 @@ def test_before_the_move_the_open_points_are_named(rehearsal: Rehearsal, capsys:
     assert "not written by make env" in output.err
 
 
-def test_the_move_ends_in_a_green_checklist(rehearsal: Rehearsal, editor: httpx.Client) -> None:
-    # The user's own file is moved away by the user; it is the way back.
-    (rehearsal.payload / ".env").rename(rehearsal.workspace / "env.of-before")
-    assert commands.main(["env", "--all", "--workspace", str(rehearsal.workspace)]) == 0
-    assert commands.main(["media-sync", "--from", str(rehearsal.payload / "public" / "media")]) == 0
-    upload(editor, "phase0.jpg")
-    created(
-        editor, "/posts", json={"title": "Phase 0", "_status": "published", "publishedAt": "2026-01-01T00:00:00.000Z"}
-    )
+def test_the_move_ends_in_a_green_checklist(rehearsal: Rehearsal, editor: httpx.Client, public: httpx.Client) -> None:
+    with rehearsal.old.served() as old:
+        # The user's own file is moved away by the user; it is the way back.
+        rehearsal.old.env_file.rename(rehearsal.workspace / "env.of-before")
+        assert commands.main(["env", "--all", "--workspace", str(rehearsal.workspace)]) == 0
+        move_content(old, editor)
+        assert commands.main(["media-sync", "--from", str(rehearsal.old.media)]) == 0
+        assert shown(public, POST) == shown(old, POST)
     found = rehearsal.measured()
     assert all(found.values()), found
     assert len(found) == 8
@@ -130,7 +129,7 @@ def a_migration_that_was_not_applied(rehearsal: Rehearsal) -> Iterator[None]:
 def a_file_that_is_not_in_the_bucket(rehearsal: Rehearsal) -> Iterator[None]:
     product = rehearsal.platform.settings.products["payload"]
     bucket = Bucket(env_files.values_of(rehearsal.platform.settings, product))
-    key = next(name for name in sorted(bucket.object_keys()) if name.startswith("phase0"))
+    key = next(name for name in sorted(bucket.object_keys()) if name.startswith("brücke"))
 
     def move(old: str, new: str) -> None:
         command = ["rclone", "--config=", "moveto", f"{bucket.name}/{old}", f"{bucket.name}/{new}"]
@@ -167,7 +166,7 @@ def an_old_env_file(rehearsal: Rehearsal) -> Iterator[None]:
 
 @contextmanager
 def a_mongodb_url(rehearsal: Rehearsal) -> Iterator[None]:
-    (rehearsal.payload / ".env.local").write_text(OLD)
+    (rehearsal.payload / ".env.local").write_text(rehearsal.old.env)
     yield
     (rehearsal.payload / ".env.local").unlink()
 
@@ -192,9 +191,12 @@ def test_exactly_the_broken_criterion_is_red(rehearsal: Rehearsal, criterion: st
     assert set(BROKEN) == set(found)
 
 
-def test_the_way_back(rehearsal: Rehearsal) -> None:
-    """The old env file again: nothing of the platform overwrites it."""
-    (rehearsal.payload / ".env").unlink()
-    (rehearsal.workspace / "env.of-before").rename(rehearsal.payload / ".env")
+def test_the_way_back(rehearsal: Rehearsal, public: httpx.Client) -> None:
+    """The old env file again: nothing of the platform overwrites it, and the old site is as it was."""
+    moved = shown(public, POST)
+    rehearsal.old.env_file.unlink()
+    (rehearsal.workspace / "env.of-before").rename(rehearsal.old.env_file)
     assert commands.main(["env", "--all", "--workspace", str(rehearsal.workspace)]) == 1
-    assert (rehearsal.payload / ".env").read_text() == OLD
+    assert rehearsal.old.env_file.read_text() == rehearsal.old.env
+    with rehearsal.old.served() as old:
+        assert shown(old, POST) == moved
