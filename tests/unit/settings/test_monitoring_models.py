@@ -1,9 +1,11 @@
 """The section `monitoring`: what it takes in each delivery, and what it refuses."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
 
 import settings
 from settings import OperatorMonitoringSettings, OwnMonitoringSettings, Settings
@@ -70,6 +72,18 @@ def test_each_delivery_has_its_own_settings() -> None:
     operated = of(OPERATOR_MONITORING).monitoring
     assert isinstance(operated, OperatorMonitoringSettings)
     assert operated.labels == {"release": "kube-prometheus-stack"}
+
+
+def test_the_runbooks_examples_are_accepted() -> None:
+    """With the secrets that it says to set, and digests."""
+    page = (settings.ROOT / "docs/runbooks/alarms.md").read_text()
+    examples = re.findall(r"```yaml\n(  lightwave:monitoring:.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        found = yaml.safe_load(example.replace("<tag>", "v1").replace("<digest>", "1" * 64))["lightwave:monitoring"]
+        if "email" in found:
+            found["email"]["password"] = SECRET
+        assert of(found).monitoring is not None
 
 
 @pytest.mark.parametrize("given", [MONITORING, OPERATOR_MONITORING])
