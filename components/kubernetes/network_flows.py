@@ -6,7 +6,7 @@ destination's, where these namespaces are the platform's own.
 """
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pulumi
@@ -17,7 +17,14 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgsDict,
 )
 
-from settings import API_PORT, PAYLOAD_PORT, Product
+from settings import (
+    API_PORT,
+    PAYLOAD_PORT,
+    MonitoringSettings,
+    OperatorMonitoringSettings,
+    OwnMonitoringSettings,
+    Product,
+)
 
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -32,6 +39,7 @@ PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 ALERTMANAGER = {NAME_LABEL: "alertmanager"}
+KUBE_STATE_METRICS = {NAME_LABEL: "kube-state-metrics"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
@@ -49,6 +57,10 @@ REDIS_METRICS_PORT = 9121
 PROMETHEUS_PORT = 9090
 ALERTMANAGER_PORT = 9093
 WEBHOOK_PORT = 443
+KUBE_STATE_METRICS_PORT = 8080
+"""Default of kube-state-metrics."""
+API_SERVER_PORTS = (443, 6443)
+"""Of the Service `kubernetes` and of its endpoints: on EKS 443, on kind and k3d 6443."""
 APPLICATION_METRICS_PORT = 9464
 """Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
@@ -100,13 +112,13 @@ def platform_flows(
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
     dns_cidrs: Sequence[str] = (),
-    alerting: bool = False,
+    monitoring: MonitoringSettings | None = None,
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens, `dns_cidrs` those of DNS servers
     that are no pods.
 
-    `alerting` says whether Alertmanager runs in `shared`. Products without a namespace have no pods and so no flows.
-    Without `edge_namespace` nothing from outside reaches a service.
+    Without `monitoring`, pods labelled as Prometheus in `shared` may read the exporters. Products without a namespace
+    have no pods and so no flows. Without `edge_namespace` nothing from outside reaches a service.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -115,7 +127,7 @@ def platform_flows(
 
     pgbouncer = Pods(namespace=SHARED_NAMESPACE, labels=PGBOUNCER)
     redis = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
-    monitoring = Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
+    prometheus = _prometheus(monitoring)
     edge = [Pods(namespace=edge_namespace)] if edge_namespace is not None else []
     database = Networks(cidrs=database_cidrs)
     internet = Internet(except_cidrs=database_cidrs)
@@ -141,21 +153,15 @@ def platform_flows(
             Flow(
                 name=f"{namespace}-migrations-to-database", source=migrations, destination=database, port=database_port
             ),
-            Flow(name=f"metrics-of-{namespace}", source=monitoring, destination=pods, port=APPLICATION_METRICS_PORT),
+            Flow(name=f"metrics-of-{namespace}", source=prometheus, destination=pods, port=APPLICATION_METRICS_PORT),
         ]
     flows += [
         Flow(name="pgbouncer-to-database", source=pgbouncer, destination=database, port=database_port),
-        Flow(name="metrics-of-pgbouncer", source=monitoring, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
-        Flow(name="metrics-of-redis", source=monitoring, destination=redis, port=REDIS_METRICS_PORT),
+        Flow(name="metrics-of-pgbouncer", source=prometheus, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
+        Flow(name="metrics-of-redis", source=prometheus, destination=redis, port=REDIS_METRICS_PORT),
     ]
-    if alerting:
-        alertmanager = Pods(namespace=SHARED_NAMESPACE, labels=ALERTMANAGER)
-        flows += [
-            Flow(
-                name="prometheus-to-alertmanager", source=monitoring, destination=alertmanager, port=ALERTMANAGER_PORT
-            ),
-            Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT),
-        ]
+    if isinstance(monitoring, OwnMonitoringSettings):
+        flows += _own_monitoring(monitoring, prometheus, internet)
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
@@ -186,6 +192,30 @@ def platform_flows(
         for way in product.egress
     ]
     return tuple(flows)
+
+
+def _prometheus(monitoring: MonitoringSettings | None) -> Pods:
+    if isinstance(monitoring, OperatorMonitoringSettings):
+        return Pods(namespace=monitoring.prometheus_namespace)
+    return Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
+
+
+def _own_monitoring(monitoring: OwnMonitoringSettings, prometheus: Pods, internet: Internet) -> Iterator[Flow]:
+    """Prometheus to Alertmanager, from there to the people on call, and what kube-state-metrics needs."""
+    alertmanager = Pods(namespace=SHARED_NAMESPACE, labels=ALERTMANAGER)
+    yield Flow(name="prometheus-to-alertmanager", source=prometheus, destination=alertmanager, port=ALERTMANAGER_PORT)
+    if monitoring.webhook_url:
+        yield Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT)
+    if monitoring.email:
+        yield Flow(name="alertmanager-to-mail", source=alertmanager, destination=internet, port=monitoring.email.port)
+    if monitoring.kube_state_metrics:
+        state = Pods(namespace=SHARED_NAMESPACE, labels=KUBE_STATE_METRICS)
+        yield Flow(
+            name="metrics-of-kube-state-metrics", source=prometheus, destination=state, port=KUBE_STATE_METRICS_PORT
+        )
+        api_server = Networks(cidrs=monitoring.kube_state_metrics.api_server_cidrs)
+        for port in API_SERVER_PORTS:
+            yield Flow(name=f"kube-state-metrics-to-api-{port}", source=state, destination=api_server, port=port)
 
 
 def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPolicySpecArgsDict]:

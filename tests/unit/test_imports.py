@@ -77,6 +77,7 @@ SETTINGS = (
     "values",
     "models",
     "service_models",
+    "monitoring_models",
     "frameworks",
     "settings",
     "words",
