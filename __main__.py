@@ -92,6 +92,11 @@ if settings.kubernetes:
         pulumi.export("valkey", valkey.address)
     shared.monitoring(settings, settings.kubernetes, kubernetes, budget)
 
+    if settings.edge and settings.media:
+        from stack.edge import edge
+
+        edge(settings, settings.edge, settings.media, kubernetes)
+
     if settings.media:
         from stack.services import Platform, services
 

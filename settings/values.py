@@ -147,6 +147,13 @@ PgBouncerImage = Annotated[
     ),
 ]
 HostName = Annotated[str, _Form(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an IP address")]
+Admin = Annotated[
+    str,
+    _Form(
+        rf"([^@\s]+@)?({_LABEL}\.)+{_LABEL}",
+        "an e-mail address, or a domain such as example.com for every address in it",
+    ),
+]
 Email = Annotated[str, _Form(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
 Quantity = Annotated[str, _Form(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?", "a Kubernetes quantity such as 500m, 2 or 4Gi")]
 DailyWindow = Annotated[str, _Form(f"{_TIME}-{_TIME}", "a daily window in UTC such as 02:00-03:00", placeholder=False)]

@@ -6,7 +6,7 @@ destination's, where these namespaces are the platform's own.
 """
 
 import ipaddress
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pulumi
@@ -17,7 +17,7 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgsDict,
 )
 
-from settings import API_PORT, PAYLOAD_PORT, Product
+from settings import API_PORT, FRAMEWORKS, PAYLOAD_PORT, Product
 
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -32,6 +32,7 @@ PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 ALERTMANAGER = {NAME_LABEL: "alertmanager"}
+CLOUDFLARED = {NAME_LABEL: "cloudflared"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
@@ -49,6 +50,9 @@ REDIS_METRICS_PORT = 9121
 PROMETHEUS_PORT = 9090
 ALERTMANAGER_PORT = 9093
 WEBHOOK_PORT = 443
+TUNNEL_PORT = 7844
+"""Where Cloudflare accepts tunnels: QUIC on UDP, HTTP/2 on TCP."""
+CLOUDFLARED_METRICS_PORT = 2000
 APPLICATION_METRICS_PORT = 9464
 """Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
@@ -101,12 +105,14 @@ def platform_flows(
     database_port: int = POSTGRES_PORT,
     dns_cidrs: Sequence[str] = (),
     alerting: bool = False,
+    tunnelled: Collection[str] = (),
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens, `dns_cidrs` those of DNS servers
     that are no pods.
 
     `alerting` says whether Alertmanager runs in `shared`. Products without a namespace have no pods and so no flows.
-    Without `edge_namespace` nothing from outside reaches a service.
+    `tunnelled` are the products with a hostname that cloudflared serves; those without one are reached from outside
+    only through `edge_namespace`, where it is given.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -156,6 +162,8 @@ def platform_flows(
             ),
             Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT),
         ]
+    if tunnelled:
+        flows += _tunnel([product for product in products if product.name in tunnelled], internet)
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
@@ -186,6 +194,29 @@ def platform_flows(
         for way in product.egress
     ]
     return tuple(flows)
+
+
+def _tunnel(products: Iterable[Product], internet: Internet) -> Iterator[Flow]:
+    """cloudflared connects to Cloudflare, and passes on to the services what arrives there."""
+    cloudflared = Pods(namespace=SHARED_NAMESPACE, labels=CLOUDFLARED)
+    yield Flow(
+        name="cloudflared-to-cloudflare",
+        source=cloudflared,
+        destination=internet,
+        port=TUNNEL_PORT,
+        protocols=("UDP", "TCP"),
+    )
+    yield Flow(name="cloudflared-to-internet", source=cloudflared, destination=internet, port=443)
+    yield Flow(
+        name="metrics-of-cloudflared",
+        source=Pods(namespace=SHARED_NAMESPACE, labels=MONITORING),
+        destination=cloudflared,
+        port=CLOUDFLARED_METRICS_PORT,
+    )
+    for product in products:
+        serving = FRAMEWORKS[str(product.framework)].serving
+        pods = Pods(namespace=str(product.namespace), labels={NAME_LABEL: serving.name})
+        yield Flow(name=f"cloudflared-to-{serving.name}", source=cloudflared, destination=pods, port=serving.port)
 
 
 def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPolicySpecArgsDict]:
