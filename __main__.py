@@ -95,6 +95,11 @@ if settings.kubernetes:
 
         monitoring(settings.monitoring, settings, settings.kubernetes, kubernetes, budget)
 
+    if settings.edge and settings.media:
+        from stack.edge import edge
+
+        edge(settings, settings.edge, settings.media, kubernetes)
+
     if settings.media:
         from stack.services import Platform, services
 

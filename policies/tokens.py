@@ -59,6 +59,7 @@ DEFAULT_PRIVILEGES = f"{POSTGRESQL}defaultPrivileges:DefaultPrivileges"
 RANDOM_PASSWORD = "random:index/randomPassword:RandomPassword"  # noqa: S105 (a type token)
 RANDOM_BYTES = "random:index/randomBytes:RandomBytes"
 
+TUNNEL = "cloudflare:index/zeroTrustTunnelCloudflared:ZeroTrustTunnelCloudflared"
 R2_BUCKET = "cloudflare:index/r2Bucket:R2Bucket"
 R2_MANAGED_DOMAIN = "cloudflare:index/r2ManagedDomain:R2ManagedDomain"
 R2_CUSTOM_DOMAIN = "cloudflare:index/r2CustomDomain:R2CustomDomain"

@@ -13,6 +13,7 @@ from pulumi.runtime.config import CONFIG, get_config_env, get_config_secret_keys
 from pydantic import TypeAdapter, ValidationError
 
 from settings import files, rules, words
+from settings.edge_models import EdgeSettings
 from settings.files import ROOT, database_ca_pem, pooler_ca_pem, stack_config, state_file
 from settings.frameworks import FRAMEWORKS, Framework, MigrationKind, PodKind, Pods, pods
 from settings.models import (
@@ -43,6 +44,7 @@ from settings.names import (
     APPLICATION_SECRETS,
     BUCKET,
     DATABASE,
+    EDGE_NAMESPACE,
     EKS_FACTS,
     FACTS,
     HOST,
@@ -53,6 +55,7 @@ from settings.names import (
     RESERVED_PRODUCTS,
     STATS_USER,
     TEST_DATABASE,
+    TUNNEL_SECRET,
     VALKEY_METRICS_PASSWORD,
     VALKEY_METRICS_USER,
     VALKEY_PASSWORD,
@@ -136,7 +139,7 @@ def _reserved_keys(raw: Mapping[str, Any]) -> Iterator[Key]:
 def _completed(raw: dict[str, Any], local: Any) -> Any:
     """Fills in what the config does not hold, and gives the kind of the database server, whatever is there."""
     server = _mapping(raw, "database").get("server")
-    for name in ("media", "kubernetes", "valkey", "monitoring", *(() if server == "rds" else ("aws",))):
+    for name in ("media", "kubernetes", "valkey", "monitoring", "edge", *(() if server == "rds" else ("aws",))):
         if raw.get(name) == {}:  # Pulumi.yaml's default: the stack has none
             del raw[name]
     products = _mapping(raw, "products")
@@ -144,7 +147,9 @@ def _completed(raw: dict[str, Any], local: Any) -> Any:
         if isinstance(entry, dict):
             entry["name"] = name
     required = facts_required()
-    facts = FACTS if server == "rds" else [fact for fact in FACTS if fact not in EKS_FACTS]
+    # The tunnel is a way in already.
+    needless = (*(() if server == "rds" else EKS_FACTS), *([EDGE_NAMESPACE] if "edge" in raw else []))
+    facts = [fact for fact in FACTS if fact not in needless]
     for section, key in () if required else facts:
         given = raw.get(section)
         # Only PgBouncer on Kubernetes has images, and only monitoring of the stack's own.

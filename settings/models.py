@@ -287,8 +287,8 @@ class KubernetesSettings(Section):
     wait_for_rollout: bool = True
     """Whether an update waits until PgBouncer's and Valkey's pods are ready; false for an API server that runs none."""
     edge_namespace: values.ClusterFact | None = None
-    """Namespace of the ingress controller, the only one from which the edge reaches Payload and the API; required on
-    EKS. In a local stack nothing from outside reaches them without it."""
+    """Namespace of an ingress controller of your own, from which Payload and the API are reached; required on EKS
+    without `edge`. In a local stack nothing from outside reaches them without it."""
     database_cidrs: tuple[values.Cidr, ...] = ()
     """Networks in which PostgreSQL listens, for the pods' egress policies; those of its subnets without them. Required
     in a local stack."""

@@ -40,6 +40,8 @@ APPLICATION_SECRETS = {"payload": "PAYLOAD_SECRET", "django": "DJANGO_SECRET_KEY
 """The generated secret of each framework's service, by framework."""
 VALKEY_PASSWORD = "VALKEY_PASSWORD"  # noqa: S105 (a name)
 VALKEY_METRICS_PASSWORD = "VALKEY_METRICS_PASSWORD"  # noqa: S105 (a name)
+TUNNEL_SECRET = "TUNNEL_SECRET"  # noqa: S105 (a name)
+"""With it, pods connect to Cloudflare as the tunnel."""
 VALKEY_SECRETS = (VALKEY_PASSWORD, VALKEY_METRICS_PASSWORD)
 """The generated passwords of Valkey's users: the services' and the metrics exporter's."""
 
@@ -54,7 +56,8 @@ RESERVED_PREFIXES = ("pg_", "rds_")
 VALKEY_USERS = ("default", VALKEY_METRICS_USER)
 """Users that every Valkey has: the product that uses it logs in under its own name, which cannot be one of these."""
 
-EKS_FACTS = (("kubernetes", "edgeNamespace"), ("valkey", "storageClass"), ("monitoring", "storageClass"))
+EDGE_NAMESPACE = ("kubernetes", "edgeNamespace")
+EKS_FACTS = (EDGE_NAMESPACE, ("valkey", "storageClass"), ("monitoring", "storageClass"))
 """Facts about the EKS cluster; kind and k3d have a default StorageClass, and need no ingress controller."""
 FACTS = (
     *EKS_FACTS,
@@ -68,6 +71,7 @@ FACTS = (
     ("valkey", "exporterImage"),
     ("monitoring", "image"),
     ("monitoring", "alertmanagerImage"),
+    ("edge", "image"),
 )
 """Facts about an account, a registry or a cluster: the repository does not know them, a deploy must be given them."""
 

@@ -12,8 +12,8 @@ _HEAD = """\
 # Configuration
 
 Every key of the stack config, `lightwave:<key>`. `.venv/bin/python -m settings.reference` generates this page from the
-models in [`settings/models.py`](../settings/models.py), [`settings/service_models.py`](../settings/service_models.py)
-and [`settings/settings.py`](../settings/settings.py).
+models in [`settings/models.py`](../settings/models.py), [`settings/service_models.py`](../settings/service_models.py),
+[`settings/edge_models.py`](../settings/edge_models.py) and [`settings/settings.py`](../settings/settings.py).
 
 [`Pulumi.yaml`](../Pulumi.yaml) holds what all stacks share. A section in `Pulumi.<stack>.yaml` replaces that one whole.
 `pulumi config set --stack prod --path lightwave:aws.region VALUE` sets one value; a secret takes `--secret` as well. A

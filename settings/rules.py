@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from settings import names, service_rules
+from settings import edge_rules, names, service_rules
 from settings.models import (
     AwsSettings,
     KubernetesSettings,
@@ -189,11 +189,11 @@ def _product_namespaces(products: Products, kubernetes: KubernetesSettings) -> M
 
 
 @_rule
-def _cluster(server: str, kubernetes: KubernetesSettings) -> Mistakes:
+def _cluster(server: str, declared: Declared, kubernetes: KubernetesSettings) -> Mistakes:
     if "shared" not in kubernetes.namespaces:
         yield Mistake(("kubernetes", "namespaces", "shared"), "is missing", "an entry: PgBouncer runs there", "edit")
-    if server == "rds" and kubernetes.edge_namespace is None:
-        expected = "the namespace of the cluster's ingress controller, such as ingress-nginx or traefik"
+    if server == "rds" and kubernetes.edge_namespace is None and "edge" not in declared:
+        expected = "the namespace of the cluster's ingress controller, such as traefik; or edge"
         yield Mistake(("kubernetes", "edgeNamespace"), "is missing", expected)
     if server == "rds" and kubernetes.database_host is not None:
         yield Mistake(("kubernetes", "databaseHost"), "is not used", "nothing: RDS provides its own", "remove")
@@ -307,8 +307,9 @@ def _secrets(products: Products) -> tuple[list[str], list[str]]:
     return logins, [names.APPLICATION_SECRETS[framework] for framework in frameworks if framework]
 
 
-for _of_services in (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces):
-    _rule(_of_services)
+_OF_SERVICES = (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces)
+for _elsewhere in (*_OF_SERVICES, edge_rules.sections, edge_rules.hostnames):
+    _rule(_elsewhere)
 
 
 @_rule
@@ -316,6 +317,7 @@ def _rotations(server: str, declared: Declared, products: Products, rotations: M
     logins, of_services = _secrets(products)
     secrets = [names.ADMIN, *logins, *of_services]
     secrets += names.VALKEY_SECRETS if "valkey" in declared else ()
+    secrets += [names.TUNNEL_SECRET] if "edge" in declared else []
     for name in rotations:
         if server == "local":
             what = "rotates nothing: the secrets of a local stack are kept in its state"

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from settings import values
+from settings.edge_models import EdgeSettings
 from settings.models import (
     AwsSettings,
     DatabaseSettings,
@@ -54,6 +55,7 @@ class Settings(Section):
     aws: AwsSettings | None = None
     media: MediaSettings | None = None
     kubernetes: KubernetesSettings | None = None
+    edge: EdgeSettings | None = None
     services: dict[values.SqlName, ServiceSettings] = Field(default_factory=dict)
     """The services that this stack runs, by product: `make release` changes one."""
     local: LocalState | None = None

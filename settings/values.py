@@ -147,6 +147,13 @@ PgBouncerImage = Annotated[
     ),
 ]
 HostName = Annotated[str, _Form(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?", "a host name or an IP address")]
+Admin = Annotated[
+    str,
+    _Form(
+        rf"([^@\s]+@)?({_LABEL}\.)+{_LABEL}",
+        "an e-mail address, or a domain such as example.com for every address in it",
+    ),
+]
 Email = Annotated[str, _Form(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
 LoginName = Annotated[str, _Form(r"\S+", "a login name, without spaces")]
 LabelKey = Annotated[

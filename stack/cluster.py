@@ -50,6 +50,7 @@ def cluster(settings: Settings, on: KubernetesSettings, database: Database) -> C
         database_port=database.port,
         dns_cidrs=on.dns_cidrs or (),
         monitoring=settings.monitoring,
+        tunnelled=settings.edge.hostnames if settings.edge else (),
     )
     namespaces = {
         name: Namespace(

@@ -19,6 +19,7 @@ from pulumi_kubernetes.networking.v1 import (
 
 from settings import (
     API_PORT,
+    FRAMEWORKS,
     PAYLOAD_PORT,
     MonitoringSettings,
     OperatorMonitoringSettings,
@@ -40,6 +41,7 @@ REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 ALERTMANAGER = {NAME_LABEL: "alertmanager"}
 KUBE_STATE_METRICS = {NAME_LABEL: "kube-state-metrics"}
+CLOUDFLARED = {NAME_LABEL: "cloudflared"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
@@ -61,6 +63,9 @@ KUBE_STATE_METRICS_PORT = 8080
 """Default of kube-state-metrics."""
 API_SERVER_PORTS = (443, 6443)
 """Of the Service `kubernetes` and of its endpoints: on EKS 443, on kind and k3d 6443."""
+TUNNEL_PORT = 7844
+"""Where Cloudflare accepts tunnels: QUIC on UDP, HTTP/2 on TCP."""
+CLOUDFLARED_METRICS_PORT = 2000
 APPLICATION_METRICS_PORT = 9464
 """Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
@@ -113,12 +118,14 @@ def platform_flows(
     database_port: int = POSTGRES_PORT,
     dns_cidrs: Sequence[str] = (),
     monitoring: MonitoringSettings | None = None,
+    tunnelled: Collection[str] = (),
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens, `dns_cidrs` those of DNS servers
     that are no pods.
 
     Without `monitoring`, pods labelled as Prometheus in `shared` may read the exporters. Products without a namespace
-    have no pods and so no flows. Without `edge_namespace` nothing from outside reaches a service.
+    have no pods and so no flows. `tunnelled` are the products with a hostname that cloudflared serves; others
+    are reached from outside only through `edge_namespace`, where it is given.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -162,6 +169,8 @@ def platform_flows(
     ]
     if isinstance(monitoring, OwnMonitoringSettings):
         flows += _own_monitoring(monitoring, prometheus, internet)
+    if tunnelled:
+        flows += _tunnel([product for product in products if product.name in tunnelled], internet, prometheus)
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
@@ -216,6 +225,29 @@ def _own_monitoring(monitoring: OwnMonitoringSettings, prometheus: Pods, interne
         api_server = Networks(cidrs=monitoring.kube_state_metrics.api_server_cidrs)
         for port in API_SERVER_PORTS:
             yield Flow(name=f"kube-state-metrics-to-api-{port}", source=state, destination=api_server, port=port)
+
+
+def _tunnel(products: Iterable[Product], internet: Internet, prometheus: Pods) -> Iterator[Flow]:
+    """cloudflared connects to Cloudflare, and passes on to the services what arrives there."""
+    cloudflared = Pods(namespace=SHARED_NAMESPACE, labels=CLOUDFLARED)
+    yield Flow(
+        name="cloudflared-to-cloudflare",
+        source=cloudflared,
+        destination=internet,
+        port=TUNNEL_PORT,
+        protocols=("UDP", "TCP"),
+    )
+    yield Flow(name="cloudflared-to-internet", source=cloudflared, destination=internet, port=443)
+    yield Flow(
+        name="metrics-of-cloudflared",
+        source=prometheus,
+        destination=cloudflared,
+        port=CLOUDFLARED_METRICS_PORT,
+    )
+    for product in products:
+        serving = FRAMEWORKS[str(product.framework)].serving
+        pods = Pods(namespace=str(product.namespace), labels={NAME_LABEL: serving.name})
+        yield Flow(name=f"cloudflared-to-{serving.name}", source=cloudflared, destination=pods, port=serving.port)
 
 
 def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPolicySpecArgsDict]:

@@ -11,6 +11,7 @@ _SECRET_INPUTS = {
     tokens.AWS_SECRET_VERSION: ("secretString", "secretBinary"),
     tokens.ROLE: ("password",),
     tokens.POSTGRESQL_PROVIDER: ("password",),
+    tokens.TUNNEL: ("tunnelSecret",),
 }
 """By type, the inputs that hold a secret."""
 

@@ -204,6 +204,7 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
         )
         found.configure("pgbouncer", **IMAGES)
         found.configure("valkey", **VALKEY_IMAGES, storageClass="gp3")
+        found.configure("edge", image=f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}")
         found.configure("kubernetes", waitForRollout=False, edgeNamespace="traefik")
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(

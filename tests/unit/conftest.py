@@ -16,7 +16,9 @@ PROD_WITH_SERVICES = "prod with services"
 """Prod that names the services' images."""
 PROD_WITH_MONITORING = "prod with monitoring"
 PROD_WITH_OPERATOR = "prod with the Prometheus operator"
-RECORDED = (*STACKS, PROD_WITH_SERVICES, PROD_WITH_MONITORING, PROD_WITH_OPERATOR)
+PROD_WITH_ADMINS = "prod with administrators"
+"""Prod with people for Cloudflare Access."""
+RECORDED = (*STACKS, PROD_WITH_SERVICES, PROD_WITH_MONITORING, PROD_WITH_OPERATOR, PROD_WITH_ADMINS)
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
@@ -24,6 +26,7 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "pgbouncer": IMAGES,
     "kubernetes": {"edgeNamespace": "ingress-nginx", "dnsCidrs": []},
     "valkey": {**VALKEY_IMAGES, "storageClass": "gp3"},
+    "edge": {"image": f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}"},
 }
 """What the repository does not know and a deploy must be told."""
 
@@ -84,6 +87,11 @@ def recording_of() -> Callable[[str], Recording]:
             return record_stack("prod", overrides={"lightwave:monitoring": FULL_MONITORING})
         if stack == PROD_WITH_OPERATOR:
             return record_stack("prod", overrides={"lightwave:monitoring": OPERATOR_MONITORING})
+        if stack == PROD_WITH_ADMINS:
+            edge = settings.stack_config("prod")["lightwave:edge"]
+            return record_stack(
+                "prod", overrides={"lightwave:edge": {**edge, "admins": ["ana@example.com", "example.org"]}}
+            )
         return record_stack(stack)
 
     return recorded

@@ -179,7 +179,7 @@ def _wait_until_ready(kubectl: ApiServer, server: subprocess.Popen[bytes]) -> No
 def recording() -> Recording:
     """The whole prod stack, as `make plan` records it, with the names that an API server checks."""
     config = full_config("prod")
-    sections = ("lightwave:kubernetes", "lightwave:valkey", "lightwave:services")
+    sections = ("lightwave:kubernetes", "lightwave:valkey", "lightwave:services", "lightwave:edge")
     return record_stack("prod", overrides={key: config[key] for key in sections})
 
 

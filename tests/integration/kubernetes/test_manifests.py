@@ -117,6 +117,7 @@ def test_each_pod_template_is_admitted_as_a_pod(recording: Recording, applied: A
         if document["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job")
     ]
     assert [(metadata["namespace"], metadata["name"]) for metadata, _ in templates] == [
+        ("shared", "cloudflared"),
         ("shared", "pgbouncer"),
         ("shared", "valkey"),
     ]
@@ -132,7 +133,7 @@ def test_each_pod_template_is_admitted_as_a_pod(recording: Recording, applied: A
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {**template["metadata"], "name": metadata["name"], "namespace": metadata["namespace"]},
-                "spec": {**template["spec"], "volumes": [*template["spec"]["volumes"], *volumes]},
+                "spec": {**template["spec"], "volumes": [*template["spec"].get("volumes", []), *volumes]},
             }
         )
         assert answer.ok, answer.output

@@ -32,6 +32,8 @@ BOUNDS: dict[str, Bounds] = {
     "monitoring.email.port": (1, 65535, 587),
     "monitoring.retentionDays": (1, 365, 15),
     "monitoring.storageGib": (2, 1024, 10),
+    "edge.replicas": (1, 10, 2),
+    "edge.loginsPerMinute": (1, 1000, 10),
     "services.<name>.replicas": (0, 100, None),
     "services.<name>.autoscaling.min": (1, 100, None),
     "services.<name>.autoscaling.max": (1, 100, None),

@@ -31,7 +31,7 @@ def test_every_key_that_takes_a_value_says_what_is_expected() -> None:
 def keys_of(value: Any, key: str) -> Iterator[str]:
     yield key
     for name, item in value.items() if isinstance(value, dict) else ():
-        below = "<name>" if key in ("products", "kubernetes.namespaces", "services") else name
+        below = "<name>" if key in ("products", "kubernetes.namespaces", "services", "edge.hostnames") else name
         yield from (found for found in keys_of(item, f"{key}.{below}") if not found.endswith("<name>"))
 
 

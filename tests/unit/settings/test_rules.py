@@ -87,7 +87,6 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "products.payload.namespace", "elsewhere", "is not declared; expected: django-api, payload-cms, shared"),
     ("prod", "kubernetes.namespaces.shared", ..., "is missing; expected: an entry: PgBouncer runs there"),
     ("prod", "kubernetes.databaseHost", "172.18.0.1", "is not used; expected: nothing: RDS provides its own"),
-    ("prod", "kubernetes.edgeNamespace", ..., "is missing; expected: the namespace of the cluster's ingress"),
     ("dev", "kubernetes > kubernetes.context", on_kind(context=None),
      "is missing; expected: a kubeconfig context of kind or k3d"),
     ("dev", "kubernetes > kubernetes.context", on_kind(context="arn:aws:eks:x:1:cluster/prod"),

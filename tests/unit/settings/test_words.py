@@ -18,9 +18,9 @@ _PGBOUNCER = "expected: an image by tag and digest, its tag a PgBouncer version 
 REFUSED: list[tuple[str, str, Any, str]] = [
     # unknown keys
     ("dev", "wat", 1,
-     "is not a key; expected: aws, database, kubernetes, media, monitoring, pgbouncer, products, protect, rotations, "),
-    ("dev", "stack", "x", "is not a key; expected: aws, database, kubernetes"),
-    ("dev", "local", {}, "is not a key; expected: aws, database, kubernetes"),
+     "is not a key; expected: aws, database, edge, kubernetes, media, monitoring, pgbouncer, products, protect, "),
+    ("dev", "stack", "x", "is not a key; expected: aws, database, edge, kubernetes"),
+    ("dev", "local", {}, "is not a key; expected: aws, database, edge, kubernetes"),
     ("dev", "pgbouncer.replica", 2, "is not a key; did you mean replicas?; expected: clientCaFile, "),
     ("dev", "database.multiAz", True, "is not a key; expected: maxConnections, server"),
     ("dev", "products.payload.name", "x", f"is not a key; did you mean namespace?; expected: {_PRODUCT_KEYS}"),

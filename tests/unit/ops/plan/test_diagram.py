@@ -12,7 +12,7 @@ from tests.unit.conftest import full_config
 
 def arrows(products: dict[str, dict[str, Any]], stack: str = "prod") -> list[str]:
     """The arrows of the stack's picture, with another product table."""
-    config = full_config(stack)
+    config = full_config(stack) | {"lightwave:edge": {}}
     config["lightwave:products"] = products
     with settings.offline():
         lines = mermaid(settings.load(stack, config)).splitlines()

@@ -1,0 +1,86 @@
+"""The edge: the tunnel's secrecy and routes, who passes Access, the zone's rules, cloudflared's pods."""
+
+from collections.abc import Callable
+
+import pytest
+
+import settings
+from components.edge.protection import SECURITY_HEADERS, Protection, ProtectionArgs
+from components.edge.tunnel import Tunnel, TunnelArgs
+from ops.plan import recorder
+from ops.plan.recorder import Recording
+from policies.rules.model import Secret
+from tests.unit.conftest import PROD_WITH_ADMINS
+
+CMS = "cms.lightwave-media.site"
+
+
+@pytest.fixture(scope="module")
+def recorded(recording_of: Callable[[str], Recording]) -> Recording:
+    return recording_of(PROD_WITH_ADMINS)
+
+
+def only(recorded: Recording, kind: str, name: str) -> dict[str, object]:
+    return dict(recorded.one(f"cloudflare:index/{kind[0].lower()}{kind[1:]}:{kind}", name).inputs)
+
+
+def test_the_hostname_leads_through_the_tunnel_to_the_service(recorded: Recording) -> None:
+    config = only(recorded, "ZeroTrustTunnelCloudflaredConfig", "edge-tunnel-config")
+    assert config["tunnelId"] == "edge-tunnel-tunnel-id"
+    assert config["config"] == {
+        "ingresses": [
+            {"hostname": CMS, "service": "http://payload.payload-cms:3000"},
+            {"service": "http_status:404"},
+        ]
+    }
+    record = only(recorded, "DnsRecord", f"edge-tunnel-{CMS}")
+    assert (record["type"], record["name"], record["proxied"]) == ("CNAME", CMS, True)
+    assert record["content"] == "edge-tunnel-tunnel-id.cfargotunnel.com"
+
+
+def test_token_and_secret_are_secret() -> None:
+    args = TunnelArgs(account_id="a" * 32, zone_id="b" * 32, tunnel="t", origins={CMS: "http://x:1"}, rotation=3)
+    recorded = recorder.record(lambda: Tunnel("t", args), stack="prod")
+    assert isinstance(only(recorded, "ZeroTrustTunnelCloudflared", "t-tunnel")["tunnelSecret"], Secret)
+    ((outputs),) = recorded.component_outputs.values()
+    assert isinstance(outputs["token"], Secret)
+    secret = recorded.one("random:index/randomBytes:RandomBytes", "t-secret").inputs
+    assert secret == {"length": 32, "keepers": {"rotation": "3"}}
+
+
+def test_only_the_named_people_pass_access(recorded: Recording) -> None:
+    policy = only(recorded, "ZeroTrustAccessPolicy", "edge-access-admins")
+    assert policy["decision"] == "allow"
+    assert policy["includes"] == [
+        {"email": {"email": "ana@example.com"}},
+        {"emailDomain": {"domain": "example.org"}},
+    ]
+    application = only(recorded, "ZeroTrustAccessApplication", f"edge-access-{CMS}")
+    assert (application["type"], application["domain"]) == ("self_hosted", f"{CMS}/admin")
+    assert application["policies"] == [{"id": "edge-access-admins-id", "precedence": 1}]
+
+
+def test_the_zones_rules_are_for_the_hostnames_alone() -> None:
+    args = ProtectionArgs(zone_id="b" * 32, hostnames=[CMS, "api.x.org"], logins_per_minute=7)
+    recorded = recorder.record(lambda: Protection("p", args), stack="prod")
+    rules = {r.inputs["phase"]: r.inputs["rules"][0] for r in recorded.of_type("cloudflare:index/ruleset:Ruleset")}
+    ours = f'http.host in {{"{CMS}" "api.x.org"}}'
+    assert {phase: rule["expression"] for phase, rule in rules.items()} == {
+        "http_request_dynamic_redirect": f"(not ssl and {ours})",
+        "http_ratelimit": f'({ours} and starts_with(lower(http.request.uri.path), "/api/users/login"))',
+        "http_response_headers_transform": f"({ours})",
+    }
+    assert rules["http_ratelimit"]["ratelimit"] == {
+        "characteristics": ["cf.colo.id", "ip.src"],
+        "period": 60,
+        "requestsPerPeriod": 7,
+        "mitigationTimeout": 60,
+    }
+    headers = rules["http_response_headers_transform"]["actionParameters"]["headers"]
+    assert headers.keys() == {*SECURITY_HEADERS, "Content-Security-Policy"}
+
+
+def test_a_rotation_replaces_the_pods() -> None:
+    recorded = recorder.record_stack("prod", overrides={"lightwave:rotations": {settings.TUNNEL_SECRET: 1}})
+    pod = recorded.one("kubernetes:apps/v1:Deployment", "edge-cloudflared-deployment").inputs["spec"]["template"]
+    assert pod["metadata"]["annotations"]["lightwave.media/rotations"] == "TUNNEL_SECRET=1"
