@@ -90,7 +90,10 @@ if settings.kubernetes:
     valkey = shared.valkey(settings, settings.kubernetes, kubernetes, secrets)
     if valkey:
         pulumi.export("valkey", valkey.address)
-    shared.monitoring(settings, settings.kubernetes, kubernetes, budget)
+    if settings.monitoring:
+        from stack.monitoring import monitoring
+
+        monitoring(settings.monitoring, settings, settings.kubernetes, kubernetes, budget)
 
     if settings.edge and settings.media:
         from stack.edge import edge

@@ -23,7 +23,6 @@ from settings.models import (
     LocalDatabaseSettings,
     LocalState,
     MediaSettings,
-    MonitoringSettings,
     NamespaceSettings,
     PgBouncerSettings,
     PoolSettings,
@@ -31,6 +30,13 @@ from settings.models import (
     QuotaSettings,
     RdsSettings,
     ValkeySettings,
+)
+from settings.monitoring_models import (
+    EmailSettings,
+    KubeStateMetricsSettings,
+    MonitoringSettings,
+    OperatorMonitoringSettings,
+    OwnMonitoringSettings,
 )
 from settings.names import (
     ADMIN,
@@ -145,9 +151,13 @@ def _completed(raw: dict[str, Any], local: Any) -> Any:
     needless = (*(() if server == "rds" else EKS_FACTS), *([EDGE_NAMESPACE] if "edge" in raw else []))
     facts = [fact for fact in FACTS if fact not in needless]
     for section, key in () if required else facts:
-        # Only PgBouncer on Kubernetes has images.
-        if isinstance(raw.get(section), dict) and (section != "pgbouncer" or "kubernetes" in raw):
-            raw[section] = {key: KNOWN_AT_DEPLOY, **raw[section]}
+        given = raw.get(section)
+        # Only PgBouncer on Kubernetes has images, and only monitoring of the stack's own.
+        imageless = (section == "pgbouncer" and "kubernetes" not in raw) or (
+            section == "monitoring" and _mapping(raw, section).get("delivery") == "operator"
+        )
+        if isinstance(given, dict) and not imageless:
+            raw[section] = {key: KNOWN_AT_DEPLOY, **given}
     raw["local"] = None
     if server == "local":
         raw["local"] = _plain(local) if required else files.placeholder_state(products)

@@ -217,25 +217,6 @@ class ValkeySettings(Section):
     """Image of the metrics exporter; required."""
 
 
-class MonitoringSettings(Section):
-    """Prometheus and Alertmanager of this stack's own, in `shared`; none without this section."""
-
-    webhook_url: values.SecretText
-    """URL that Alertmanager posts alerts to; a secret, because who knows it may post there too."""
-    runbooks: values.HttpsUrl
-    """URL of this repository's docs/runbooks, which every alert links to."""
-    retention_days: Annotated[int, Field(ge=1, le=365)] = 15
-    """How long Prometheus keeps metrics, in days; less where the volume is nearly full."""
-    storage_gib: Annotated[int, Field(ge=2, le=1024)] = 10
-    """Size of Prometheus's volume, in GiB."""
-    storage_class: values.ClusterFact | None = None
-    """StorageClass of the volume, such as `gp3`; required on EKS. In a local stack the cluster's default without it."""
-    image: values.ImageDigest | None = None
-    """Prometheus's image; required."""
-    alertmanager_image: values.ImageDigest | None = None
-    """Alertmanager's image; required."""
-
-
 class MediaSettings(Section):
     """The R2 bucket for media and its CDN domain; none without this section."""
 

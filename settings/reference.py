@@ -38,7 +38,7 @@ def markdown() -> str:
 
 
 def _variants(name: str, field: Schema) -> Iterator[tuple[str, Schema]]:
-    tag = field.get("discriminator", {"mapping": {}})
+    tag = words.resolved(field).get("discriminator", {"mapping": {}})
     for value, reference in tag["mapping"].items():
         yield f"{name}, {tag['propertyName']}: {value}", {"$ref": reference}
     if not tag["mapping"]:

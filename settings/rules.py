@@ -17,12 +17,12 @@ from settings.models import (
     KubernetesSettings,
     LocalState,
     MediaSettings,
-    MonitoringSettings,
     PgBouncerSettings,
     Product,
     RdsSettings,
     ValkeySettings,
 )
+from settings.monitoring_models import MonitoringSettings, OwnMonitoringSettings
 from settings.problems import Mistake, listed, shown
 from settings.values import minutes_of_week
 
@@ -276,11 +276,15 @@ def _valkeys_user(declared: Declared, products: Products) -> Mistakes:
 def _monitoring(server: str, declared: Declared, monitoring: MonitoringSettings) -> Mistakes:
     if "kubernetes" not in declared:
         yield _no_cluster("monitoring")
-    yield from _images("monitoring", image=monitoring.image, alertmanagerImage=monitoring.alertmanager_image)
-    yield from _storage_class("monitoring", server, monitoring)
+    if isinstance(monitoring, OwnMonitoringSettings):
+        yield from _images("monitoring", image=monitoring.image, alertmanagerImage=monitoring.alertmanager_image)
+        yield from _storage_class("monitoring", server, monitoring)
+        if monitoring.webhook_url is None and monitoring.email is None:
+            expected = "a URL that Alertmanager posts alerts to, or monitoring.email"
+            yield Mistake(("monitoring", "webhookUrl"), "is missing", expected)
 
 
-def _storage_class(section: str, server: str, settings: ValkeySettings | MonitoringSettings) -> Mistakes:
+def _storage_class(section: str, server: str, settings: ValkeySettings | OwnMonitoringSettings) -> Mistakes:
     if server == "rds" and settings.storage_class is None:
         expected = "a StorageClass of the cluster, such as gp3: EKS has no default one"
         yield Mistake((section, "storageClass"), "is missing", expected)

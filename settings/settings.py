@@ -13,13 +13,13 @@ from settings.models import (
     KubernetesSettings,
     LocalState,
     MediaSettings,
-    MonitoringSettings,
     PgBouncerSettings,
     Product,
     RdsSettings,
     Section,
     ValkeySettings,
 )
+from settings.monitoring_models import MonitoringSettings
 from settings.names import APPLICATION_SECRETS, STATS_USER, VALKEY_SECRETS
 from settings.service_models import ServiceSettings
 

@@ -155,6 +155,16 @@ Admin = Annotated[
     ),
 ]
 Email = Annotated[str, _Form(r"[^@\s]+@[^@\s]+\.[^@\s]+", "an e-mail address")]
+LoginName = Annotated[str, _Form(r"\S+", "a login name, without spaces")]
+LabelKey = Annotated[
+    str,
+    _Form(
+        r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?",
+        "the key of a Kubernetes label",
+        placeholder=False,
+    ),
+]
+LabelValue = Annotated[str, _Form(r"[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?", "the value of a Kubernetes label")]
 Quantity = Annotated[str, _Form(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?", "a Kubernetes quantity such as 500m, 2 or 4Gi")]
 DailyWindow = Annotated[str, _Form(f"{_TIME}-{_TIME}", "a daily window in UTC such as 02:00-03:00", placeholder=False)]
 WeeklyWindow = Annotated[

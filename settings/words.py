@@ -116,8 +116,13 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _below(schema: dict[str, Any], part: str | int) -> dict[str, Any]:
-    if "discriminator" in schema and part == schema["discriminator"]["propertyName"]:
-        return {"enum": sorted(schema["discriminator"]["mapping"])}
+    if "discriminator" in schema:
+        members = schema["discriminator"]["mapping"]
+        if part == schema["discriminator"]["propertyName"]:
+            return {"enum": sorted(members)}
+        # The user's key does not say which member it is of.
+        below = (_below(resolved({"$ref": member}), part) for member in members.values())
+        return next(filter(None, below), {})
     others = schema.get("items") if isinstance(part, int) else schema.get("additionalProperties")
     found: dict[str, Any] = schema.get("properties", {}).get(part) or others or {}
     return found

@@ -49,7 +49,7 @@ def cluster(settings: Settings, on: KubernetesSettings, database: Database) -> C
         database_cidrs=database.cidrs,
         database_port=database.port,
         dns_cidrs=on.dns_cidrs or (),
-        alerting=settings.monitoring is not None,
+        monitoring=settings.monitoring,
         tunnelled=settings.edge.hostnames if settings.edge else (),
     )
     namespaces = {

@@ -1,9 +1,7 @@
-"""The shared services beside PgBouncer: Valkey and monitoring, each where the stack has its section."""
+"""The shared services beside PgBouncer: Valkey, where the stack has its section."""
 
-from components.database.connection_budget import Budget
 from components.kubernetes.network_flows import SHARED_NAMESPACE
 from components.kubernetes.valkey import Valkey, ValkeyArgs
-from components.monitoring.prometheus import Prometheus, PrometheusArgs
 from components.secrets.generated import GeneratedSecrets
 from components.services.env import valkey_user
 from settings import VALKEY_METRICS_PASSWORD, VALKEY_PASSWORD, KubernetesSettings, Settings
@@ -23,23 +21,6 @@ def valkey(settings: Settings, on: KubernetesSettings, cluster: Cluster, secrets
             password=secrets.application[VALKEY_PASSWORD],
             metrics_password=secrets.application[VALKEY_METRICS_PASSWORD],
             rotations=settings.rotations,
-            wait_for_rollout=on.wait_for_rollout,
-        ),
-        cluster.shared(),
-    )
-
-
-def monitoring(settings: Settings, on: KubernetesSettings, cluster: Cluster, budget: Budget) -> Prometheus | None:
-    """Declares Prometheus and Alertmanager; None where the stack has none."""
-    if settings.monitoring is None:
-        return None
-    return Prometheus(
-        "monitoring",
-        PrometheusArgs(
-            namespace=SHARED_NAMESPACE,
-            settings=settings.monitoring,
-            pooled_connections=budget.pooled,
-            valkey=settings.valkey is not None,
             wait_for_rollout=on.wait_for_rollout,
         ),
         cluster.shared(),

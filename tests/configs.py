@@ -16,12 +16,37 @@ VALKEY_IMAGES = {
 }
 
 MONITORING = {
+    "delivery": "own",
     "webhookUrl": "https://chat.example.com/hook",
     "runbooks": "https://git.example.com/platform/docs/runbooks",
     "image": f"prom/prometheus:v3.5.0@sha256:{'4' * 64}",
     "alertmanagerImage": f"prom/alertmanager:v0.28.1@sha256:{'5' * 64}",
 }
 """Prometheus and Alertmanager, as `lightwave:monitoring` names them."""
+
+EMAIL = {
+    "to": "on-call@example.com",
+    "from": "alerts@example.com",
+    "host": "smtp.example.com",
+    "username": "alerts",
+    "password": "s3cr3t-of-the-mail-server",
+}
+
+KUBE_STATE_METRICS = {
+    "image": f"registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.16.0@sha256:{'6' * 64}",
+    "apiServerCidrs": ["172.20.0.1/32", "10.0.0.0/20"],
+}
+
+FULL_MONITORING = {**MONITORING, "email": EMAIL, "kubeStateMetrics": KUBE_STATE_METRICS}
+"""With everything that this program can run itself."""
+
+OPERATOR_MONITORING = {
+    "delivery": "operator",
+    "prometheusNamespace": "monitoring",
+    "labels": {"release": "kube-prometheus-stack"},
+    "runbooks": MONITORING["runbooks"],
+}
+"""On a cluster with the Prometheus operator."""
 
 SERVICES: dict[str, dict[str, Any]] = {
     "payload": {

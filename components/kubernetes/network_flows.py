@@ -17,7 +17,15 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgsDict,
 )
 
-from settings import API_PORT, FRAMEWORKS, PAYLOAD_PORT, Product
+from settings import (
+    API_PORT,
+    FRAMEWORKS,
+    PAYLOAD_PORT,
+    MonitoringSettings,
+    OperatorMonitoringSettings,
+    OwnMonitoringSettings,
+    Product,
+)
 
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -33,6 +41,7 @@ REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
 ALERTMANAGER = {NAME_LABEL: "alertmanager"}
 CLOUDFLARED = {NAME_LABEL: "cloudflared"}
+KUBE_STATE_METRICS = {NAME_LABEL: "kube-state-metrics"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
 
@@ -53,6 +62,10 @@ WEBHOOK_PORT = 443
 TUNNEL_PORT = 7844
 """Where Cloudflare accepts tunnels: QUIC on UDP, HTTP/2 on TCP."""
 CLOUDFLARED_METRICS_PORT = 2000
+KUBE_STATE_METRICS_PORT = 8080
+"""Default of kube-state-metrics."""
+API_SERVER_PORTS = (443, 6443)
+"""Of the Service `kubernetes` and of its endpoints: on EKS 443, on kind and k3d 6443."""
 APPLICATION_METRICS_PORT = 9464
 """Metrics of Payload, the API and its workers: the default of the Prometheus exporter in OpenTelemetry's SDKs."""
 
@@ -104,15 +117,15 @@ def platform_flows(
     database_cidrs: pulumi.Input[Sequence[str]],
     database_port: int = POSTGRES_PORT,
     dns_cidrs: Sequence[str] = (),
-    alerting: bool = False,
+    monitoring: MonitoringSettings | None = None,
     tunnelled: Collection[str] = (),
 ) -> tuple[Flow, ...]:
     """The table. `database_cidrs` are the IPv4 networks in which PostgreSQL listens, `dns_cidrs` those of DNS servers
     that are no pods.
 
-    `alerting` says whether Alertmanager runs in `shared`. Products without a namespace have no pods and so no flows.
-    `tunnelled` are the products with a hostname that cloudflared serves; those without one are reached from outside
-    only through `edge_namespace`, where it is given.
+    Without `monitoring`, pods labelled as Prometheus in `shared` may read the exporters. Products without a namespace
+    have no pods and so no flows. `tunnelled` are the products with a hostname that
+    cloudflared serves; those without one are reached from outside only through `edge_namespace`, where it is given.
     """
     with_namespace = [(product.framework, product.namespace) for product in products if product.namespace is not None]
     payload = [namespace for framework, namespace in with_namespace if framework == "payload"]
@@ -121,7 +134,7 @@ def platform_flows(
 
     pgbouncer = Pods(namespace=SHARED_NAMESPACE, labels=PGBOUNCER)
     redis = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
-    monitoring = Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
+    prometheus = _prometheus(monitoring)
     edge = [Pods(namespace=edge_namespace)] if edge_namespace is not None else []
     database = Networks(cidrs=database_cidrs)
     internet = Internet(except_cidrs=database_cidrs)
@@ -147,23 +160,17 @@ def platform_flows(
             Flow(
                 name=f"{namespace}-migrations-to-database", source=migrations, destination=database, port=database_port
             ),
-            Flow(name=f"metrics-of-{namespace}", source=monitoring, destination=pods, port=APPLICATION_METRICS_PORT),
+            Flow(name=f"metrics-of-{namespace}", source=prometheus, destination=pods, port=APPLICATION_METRICS_PORT),
         ]
     flows += [
         Flow(name="pgbouncer-to-database", source=pgbouncer, destination=database, port=database_port),
-        Flow(name="metrics-of-pgbouncer", source=monitoring, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
-        Flow(name="metrics-of-redis", source=monitoring, destination=redis, port=REDIS_METRICS_PORT),
+        Flow(name="metrics-of-pgbouncer", source=prometheus, destination=pgbouncer, port=PGBOUNCER_METRICS_PORT),
+        Flow(name="metrics-of-redis", source=prometheus, destination=redis, port=REDIS_METRICS_PORT),
     ]
-    if alerting:
-        alertmanager = Pods(namespace=SHARED_NAMESPACE, labels=ALERTMANAGER)
-        flows += [
-            Flow(
-                name="prometheus-to-alertmanager", source=monitoring, destination=alertmanager, port=ALERTMANAGER_PORT
-            ),
-            Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT),
-        ]
+    if isinstance(monitoring, OwnMonitoringSettings):
+        flows += _own_monitoring(monitoring, prometheus, internet)
     if tunnelled:
-        flows += _tunnel([product for product in products if product.name in tunnelled], internet)
+        flows += _tunnel([product for product in products if product.name in tunnelled], prometheus, internet)
     for namespace in payload:
         cms = Pods(namespace=namespace, labels=PAYLOAD)
         flows += [
@@ -196,7 +203,7 @@ def platform_flows(
     return tuple(flows)
 
 
-def _tunnel(products: Iterable[Product], internet: Internet) -> Iterator[Flow]:
+def _tunnel(products: Iterable[Product], prometheus: Pods, internet: Internet) -> Iterator[Flow]:
     """cloudflared connects to Cloudflare, and passes on to the services what arrives there."""
     cloudflared = Pods(namespace=SHARED_NAMESPACE, labels=CLOUDFLARED)
     yield Flow(
@@ -209,7 +216,7 @@ def _tunnel(products: Iterable[Product], internet: Internet) -> Iterator[Flow]:
     yield Flow(name="cloudflared-to-internet", source=cloudflared, destination=internet, port=443)
     yield Flow(
         name="metrics-of-cloudflared",
-        source=Pods(namespace=SHARED_NAMESPACE, labels=MONITORING),
+        source=prometheus,
         destination=cloudflared,
         port=CLOUDFLARED_METRICS_PORT,
     )
@@ -217,6 +224,30 @@ def _tunnel(products: Iterable[Product], internet: Internet) -> Iterator[Flow]:
         serving = FRAMEWORKS[str(product.framework)].serving
         pods = Pods(namespace=str(product.namespace), labels={NAME_LABEL: serving.name})
         yield Flow(name=f"cloudflared-to-{serving.name}", source=cloudflared, destination=pods, port=serving.port)
+
+
+def _prometheus(monitoring: MonitoringSettings | None) -> Pods:
+    if isinstance(monitoring, OperatorMonitoringSettings):
+        return Pods(namespace=monitoring.prometheus_namespace)
+    return Pods(namespace=SHARED_NAMESPACE, labels=MONITORING)
+
+
+def _own_monitoring(monitoring: OwnMonitoringSettings, prometheus: Pods, internet: Internet) -> Iterator[Flow]:
+    """Prometheus to Alertmanager, from there to the people on call, and what kube-state-metrics needs."""
+    alertmanager = Pods(namespace=SHARED_NAMESPACE, labels=ALERTMANAGER)
+    yield Flow(name="prometheus-to-alertmanager", source=prometheus, destination=alertmanager, port=ALERTMANAGER_PORT)
+    if monitoring.webhook_url:
+        yield Flow(name="alertmanager-to-internet", source=alertmanager, destination=internet, port=WEBHOOK_PORT)
+    if monitoring.email:
+        yield Flow(name="alertmanager-to-mail", source=alertmanager, destination=internet, port=monitoring.email.port)
+    if monitoring.kube_state_metrics:
+        state = Pods(namespace=SHARED_NAMESPACE, labels=KUBE_STATE_METRICS)
+        yield Flow(
+            name="metrics-of-kube-state-metrics", source=prometheus, destination=state, port=KUBE_STATE_METRICS_PORT
+        )
+        api_server = Networks(cidrs=monitoring.kube_state_metrics.api_server_cidrs)
+        for port in API_SERVER_PORTS:
+            yield Flow(name=f"kube-state-metrics-to-api-{port}", source=state, destination=api_server, port=port)
 
 
 def policy_specs(namespace: str, flows: Iterable[Flow]) -> dict[str, NetworkPolicySpecArgsDict]:

@@ -44,6 +44,9 @@ HEADLESS_SERVICE = "redis-pods"
 
 DATA_PATH = "/data"
 
+CELERY_QUEUE = "celery"
+"""Key of the list in which Celery's default queue is kept."""
+
 _NAME = "valkey"
 _CONFIG = "/etc/valkey"
 _CONF = "valkey.conf"
@@ -74,8 +77,8 @@ _METRICS_COMMANDS = (
     "-@all",
     # For the probes.
     "+ping",
-    # Everything that the exporter sends: a denied command would fill the ACL log at every scrape. Without a key pattern
-    # it reads no key, but SLOWLOG GET shows it the arguments of slow commands, truncated.
+    # Everything that the exporter sends: a denied command would fill the ACL log at every scrape. SLOWLOG GET shows it
+    # the arguments of slow commands, truncated.
     "+client|setname",
     "+command|info",
     "+config|get",
@@ -84,6 +87,12 @@ _METRICS_COMMANDS = (
     "+latency|latest",
     "+slowlog|get",
     "+slowlog|len",
+    # The length of Celery's queue: of no other key, and nothing of what is in it.
+    f"%R~{CELERY_QUEUE}",
+    "+llen",
+    "+memory|usage",
+    "+select",
+    "+type",
 )
 
 
@@ -264,6 +273,7 @@ class Valkey(pulumi.ComponentResource):
                 {"name": "REDIS_ADDR", "value": f"redis://127.0.0.1:{REDIS_PORT}"},
                 {"name": "REDIS_USER", "value": VALKEY_METRICS_USER},
                 secret_env("REDIS_PASSWORD", _SECRET, _METRICS_PASSWORD),
+                {"name": "REDIS_EXPORTER_CHECK_SINGLE_KEYS", "value": f"db0={CELERY_QUEUE}"},
             ],
         )
         return {

@@ -4,7 +4,7 @@ Prometheus finds its targets by DNS, through headless Services: it has no token 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,10 @@ from pulumi_kubernetes.core.v1 import (
 from components.kubernetes.network_flows import (
     ALERTMANAGER,
     ALERTMANAGER_PORT,
+    KUBE_STATE_METRICS,
+    KUBE_STATE_METRICS_PORT,
     MONITORING,
-    PGBOUNCER,
-    PGBOUNCER_METRICS_PORT,
     PROMETHEUS_PORT,
-    REDIS,
-    REDIS_METRICS_PORT,
 )
 from components.kubernetes.pods import (
     LOCKED_DOWN,
@@ -45,59 +43,66 @@ from components.kubernetes.pods import (
     rollout_annotations,
     secret_file,
 )
-from components.monitoring import rules
-from settings import MonitoringSettings
+from components.monitoring.alertmanager import alertmanager_config, secret_folder, secrets_of
+from components.monitoring.kube_state_metrics import TELEMETRY_PORT
+from components.monitoring.model import (
+    ALERTMANAGER_JOB,
+    DENIED_JOB,
+    KUBE_STATE_METRICS_JOB,
+    PROMETHEUS_JOB,
+    Target,
+    Watched,
+)
+from components.monitoring.rules import rule_file
+from settings import OwnMonitoringSettings
 
 _ALERTMANAGER = "alertmanager"
 _CONFIG = "/etc/monitoring"
 _CONF = "config.json"
 _RULES = "rules.json"
-_WEBHOOK = "/etc/alertmanager-webhook"
-_WEBHOOK_SECRET = "alertmanager-webhook"  # noqa: S105 (a name)
-_WEBHOOK_KEY = "url"
 _DATA = "/data"
 _SCRAPE = "30s"
 
 
-def prometheus_config(namespace: str, *, valkey: bool) -> dict[str, Any]:
+def prometheus_config(watched: Watched) -> dict[str, Any]:
     """prometheus.yml, as JSON: YAML is a superset of it."""
 
-    def job(name: str, host: str, port: int) -> dict[str, Any]:
-        found = {"names": [f"{host}.{namespace}.svc.cluster.local"], "type": "A", "port": port}
-        return {"job_name": name, "dns_sd_configs": [{**found, "refresh_interval": _SCRAPE}]}
+    def job(name: str, target: str, port: int, **more: Any) -> dict[str, Any]:
+        host = f"{_headless(target)}.{watched.namespace}.svc.cluster.local"
+        found = {"names": [host], "type": "A", "port": port, "refresh_interval": _SCRAPE}
+        # As the operator's Prometheus labels what it finds, so that the rules are the same for both.
+        labelled = {"target_label": "namespace", "replacement": watched.namespace}
+        return {"job_name": name, "dns_sd_configs": [found], "relabel_configs": [labelled], **more}
 
-    alertmanager = job(rules.ALERTMANAGER_JOB, _headless(_ALERTMANAGER), ALERTMANAGER_PORT)
+    alertmanager = job(ALERTMANAGER_JOB, _ALERTMANAGER, ALERTMANAGER_PORT)
+    pods = [
+        # Its series say in which namespace each pod is: that label is not the target's.
+        job(KUBE_STATE_METRICS_JOB, KUBE_STATE_METRICS_JOB, KUBE_STATE_METRICS_PORT, honor_labels=True),
+        job(DENIED_JOB, KUBE_STATE_METRICS_JOB, TELEMETRY_PORT, scrape_timeout="5s"),
+    ]
     return {
         "global": {"scrape_interval": _SCRAPE, "evaluation_interval": _SCRAPE},
         "rule_files": [f"{_CONFIG}/{_RULES}"],
         "alerting": {"alertmanagers": [{"dns_sd_configs": alertmanager["dns_sd_configs"]}]},
         "scrape_configs": [
-            job(rules.PGBOUNCER_JOB, _headless("pgbouncer"), PGBOUNCER_METRICS_PORT),
-            *([job(rules.VALKEY_JOB, _headless("redis"), REDIS_METRICS_PORT)] if valkey else []),
+            *(job(server.job, server.name, server.port) for server in watched.servers),
+            *(pods if watched.pods else []),
             alertmanager,
             {
-                "job_name": rules.PROMETHEUS_JOB,
+                "job_name": PROMETHEUS_JOB,
                 "static_configs": [{"targets": [f"127.0.0.1:{PROMETHEUS_PORT}"]}],
             },
         ],
     }
 
 
-def alertmanager_config() -> dict[str, Any]:
-    """alertmanager.yml, as JSON: every alert goes to the webhook, critical ones again each hour."""
-    # Read at each notification, so a changed URL needs no restart.
-    webhook = {"url_file": f"{_WEBHOOK}/{_WEBHOOK_KEY}", "send_resolved": True}
-    return {
-        "route": {
-            "receiver": "webhook",
-            "group_by": ["alertname"],
-            "group_wait": "30s",
-            "group_interval": "5m",
-            "repeat_interval": "12h",
-            "routes": [{"matchers": ['severity="critical"'], "receiver": "webhook", "repeat_interval": "1h"}],
-        },
-        "receivers": [{"name": "webhook", "webhook_configs": [webhook]}],
-    }
+def _targets(watched: Watched) -> Iterator[Target]:
+    """What Prometheus finds by a headless Service."""
+    yield from watched.servers
+    if watched.pods:
+        job = KUBE_STATE_METRICS_JOB
+        yield Target(name=job, job=job, labels=KUBE_STATE_METRICS, port=KUBE_STATE_METRICS_PORT)
+    yield Target(name=_ALERTMANAGER, job=ALERTMANAGER_JOB, labels=ALERTMANAGER, port=ALERTMANAGER_PORT)
 
 
 def _headless(name: str) -> str:
@@ -108,12 +113,8 @@ def _headless(name: str) -> str:
 class PrometheusArgs:
     """Arguments of `Prometheus`."""
 
-    namespace: str
-    settings: MonitoringSettings
-    pooled_connections: int
-    """Server connections of all PgBouncer instances, by the connection budget."""
-    valkey: bool
-    """Whether Valkey runs."""
+    settings: OwnMonitoringSettings
+    watched: Watched
     wait_for_rollout: bool = True
     """Whether an update waits until the pods are ready; False where the API server runs no pods."""
 
@@ -142,15 +143,12 @@ class Prometheus(pulumi.ComponentResource):
         self._args = args
         self._name = name
         child = pulumi.ResourceOptions(parent=self)
-        targets = {"pgbouncer": (PGBOUNCER, PGBOUNCER_METRICS_PORT), _ALERTMANAGER: (ALERTMANAGER, ALERTMANAGER_PORT)}
-        if args.valkey:
-            targets["redis"] = (REDIS, REDIS_METRICS_PORT)
-        for target, (labels, port) in targets.items():
+        for target in _targets(args.watched):
             Service(
-                f"{name}-{target}-metrics",
+                f"{name}-{target.name}-metrics",
                 # Never waited for: monitoring comes up without its targets. Unready pods are looked at too.
-                metadata=metadata(_headless(target), args.namespace, MONITORING, wait=False),
-                spec={**headless_service("metrics", port, labels), "publish_not_ready_addresses": True},
+                metadata=metadata(_headless(target.name), args.watched.namespace, MONITORING, wait=False),
+                spec={**headless_service("metrics", target.port, target.labels), "publish_not_ready_addresses": True},
                 opts=child,
             )
         self._prometheus()
@@ -178,19 +176,20 @@ class Prometheus(pulumi.ComponentResource):
             "security_context": LOCKED_DOWN,
             "volume_mounts": [mount("config", _CONFIG), mount("data", _DATA, read_only=False)],
         }
-        rule_file = rules.rule_file(pooled_connections=args.pooled_connections, runbooks=settings.runbooks)
+        rules = rule_file(args.watched, runbooks=settings.runbooks)
         self._stateful_set(
             _Pod(
                 container=container,
                 labels=MONITORING,
                 port=PROMETHEUS_PORT,
-                config={_CONF: prometheus_config(args.namespace, valkey=args.valkey), _RULES: rule_file},
+                config={_CONF: prometheus_config(args.watched), _RULES: rules},
                 claims=[data_claim(MONITORING, storage_gib=settings.storage_gib, storage_class=settings.storage_class)],
             )
         )
 
     def _alertmanager(self) -> None:
         args = self._args
+        secrets = secrets_of(args.settings)
         ready, healthy = _probes(ALERTMANAGER_PORT)
         container: ContainerArgsDict = {
             "name": _ALERTMANAGER,
@@ -209,36 +208,39 @@ class Prometheus(pulumi.ComponentResource):
             "security_context": LOCKED_DOWN,
             "volume_mounts": [
                 mount("config", _CONFIG),
-                mount("webhook", _WEBHOOK),
+                *(mount(route, secret_folder(route)) for route in secrets),
                 mount("data", _DATA, read_only=False),
             ],
         }
-        webhook = Secret(
-            f"{self._name}-alertmanager-webhook",
-            metadata=metadata(_WEBHOOK_SECRET, args.namespace, ALERTMANAGER),
-            type="Opaque",
-            # The SDK marks string_data as secret, whatever its values are.
-            string_data={_WEBHOOK_KEY: args.settings.webhook_url.get_secret_value()},
-            opts=pulumi.ResourceOptions(parent=self),
-        )
+        made = [
+            Secret(
+                f"{self._name}-alertmanager-{route}",
+                metadata=metadata(f"{_ALERTMANAGER}-{route}", args.watched.namespace, ALERTMANAGER),
+                type="Opaque",
+                # The SDK marks string_data as secret, whatever its values are.
+                string_data=data,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for route, data in secrets.items()
+        ]
         self._stateful_set(
             _Pod(
                 container=container,
                 labels=ALERTMANAGER,
                 port=ALERTMANAGER_PORT,
-                config={_CONF: alertmanager_config()},
+                config={_CONF: alertmanager_config(args.settings)},
                 volumes=[
-                    secret_file("webhook", _WEBHOOK_SECRET, _WEBHOOK_KEY),
+                    *(secret_file(route, f"{_ALERTMANAGER}-{route}", *data) for route, data in secrets.items()),
                     {"name": "data", "empty_dir": {"size_limit": "64Mi"}},
                 ],
             ),
-            webhook,
+            *made,
         )
 
     def _stateful_set(self, pod: _Pod, *after: pulumi.Resource) -> None:
         """One pod with its configuration, account and headless Service, all of the container's name."""
         name, child = str(pod.container["name"]), pulumi.ResourceOptions(parent=self)
-        about = metadata(name, self._args.namespace, pod.labels)
+        about = metadata(name, self._args.watched.namespace, pod.labels)
         files = {file: json.dumps(content, indent=1) for file, content in pod.config.items()}
         config = ConfigMap(f"{self._name}-{name}-config", metadata=about, data=files, opts=child)
         account = ServiceAccount(
@@ -252,7 +254,7 @@ class Prometheus(pulumi.ComponentResource):
         }
         StatefulSet(
             f"{self._name}-{name}",
-            metadata=metadata(name, self._args.namespace, pod.labels, wait=self._args.wait_for_rollout),
+            metadata=metadata(name, self._args.watched.namespace, pod.labels, wait=self._args.wait_for_rollout),
             spec={
                 "replicas": 1,
                 "revision_history_limit": 5,
@@ -266,7 +268,7 @@ class Prometheus(pulumi.ComponentResource):
         )
         Service(
             f"{self._name}-{name}-service",
-            metadata=metadata(name, self._args.namespace, pod.labels, wait=False),
+            metadata=metadata(name, self._args.watched.namespace, pod.labels, wait=False),
             spec=headless_service("http", pod.port, pod.labels),
             opts=child,
         )

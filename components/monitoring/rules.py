@@ -1,128 +1,144 @@
-"""What wakes somebody up: Prometheus's alert rules for the servers in `shared`.
+"""What wakes somebody up: Prometheus's alert rules.
 
 Metric names are those of prometheuscommunity/pgbouncer-exporter 0.12 and oliver006/redis_exporter 1.86.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-PGBOUNCER_JOB = "pgbouncer"
-VALKEY_JOB = "valkey"
-PROMETHEUS_JOB = "prometheus"
-ALERTMANAGER_JOB = "alertmanager"
+from components.kubernetes.valkey import CELERY_QUEUE
+from components.monitoring.model import ALERTMANAGER_JOB, KUBE_STATE_METRICS_JOB, SATURATED, Alert, Watched
+from components.monitoring.pod_rules import pod_alerts
 
-_SATURATED = "pgbouncer-saturated.md"
-_ALARMS = "alarms.md"
-_SERVER_STATES = ("active", "idle", "used", "testing", "login")
+SERVER_STATES = ("active", "idle", "used", "testing", "login")
 """Each server connection of a pool is in one of them."""
+_QUEUED = 100
+"""Tasks in the queue: more than two workers fetch at once."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Alert:
-    """One alert rule."""
-
-    name: str
-    expression: str
-    """PromQL; the alert is pending while it has a result."""
-    lasting: str
-    """How long it has to have one before somebody is notified, such as `5m`."""
-    severity: str
-    """critical: services fail, now. warning: they will, or a second fault would make them."""
-    summary: str
-    """A template: `$labels` and `$value` are Prometheus's."""
-    runbook: str
-    """File in docs/runbooks."""
+def alerts(watched: Watched) -> Iterator[Alert]:
+    """All rules for what is watched."""
+    yield from _pgbouncer(watched)
+    if watched.valkey:
+        yield from _valkey(watched)
+    yield from _monitoring(watched)
+    if watched.pods:
+        yield from pod_alerts(watched)
 
 
-def alerts(*, pooled_connections: int) -> Iterator[Alert]:
-    """The rules. `pooled_connections`: the server connections of all PgBouncer instances, by the connection budget."""
+def server_connections(watched: Watched) -> str:
+    """PromQL for the server connections of all PgBouncer instances."""
+    return " + ".join(
+        f"sum({watched.own_series(f'pgbouncer_pools_server_{state}_connections')})" for state in SERVER_STATES
+    )
+
+
+def _pgbouncer(watched: Watched) -> Iterator[Alert]:
+    series, budget = watched.own_series, watched.pooled_connections
     yield Alert(
         name="PgBouncerClientsWait",
-        expression="sum by (database) (pgbouncer_pools_client_waiting_connections) > 0",
+        expression=f"sum by (database) ({series('pgbouncer_pools_client_waiting_connections')}) > 0",
         lasting="5m",
         severity="warning",
         summary="{{ $value }} clients of {{ $labels.database }} have been waiting for a connection for 5 minutes",
-        runbook=_SATURATED,
+        runbook=SATURATED,
     )
     yield Alert(
         name="PgBouncerWaitIsLong",
-        expression="max by (database) (pgbouncer_pools_client_maxwait_seconds) > 5",
+        expression=f"max by (database) ({series('pgbouncer_pools_client_maxwait_seconds')}) > 5",
         lasting="1m",
         severity="critical",
         summary="a client of {{ $labels.database }} has waited for {{ $value }} s",
-        runbook=_SATURATED,
+        runbook=SATURATED,
     )
-    connections = " + ".join(f"sum(pgbouncer_pools_server_{state}_connections)" for state in _SERVER_STATES)
     yield Alert(
         name="PgBouncerNearsItsBudget",
-        expression=f"{connections} > {pooled_connections} * 0.9",
+        expression=f"{server_connections(watched)} > {budget} * 0.9",
         lasting="10m",
         severity="warning",
-        summary=f"{{{{ $value }}}} server connections, and the connection budget has {pooled_connections}",
-        runbook=_SATURATED,
+        summary=f"{{{{ $value }}}} server connections, and the connection budget has {budget}",
+        runbook=SATURATED,
     )
     yield Alert(
         name="PgBouncerDoesNotAnswer",
-        expression="pgbouncer_up == 0",
+        expression=f"{series('pgbouncer_up')} == 0",
         lasting="1m",
         severity="critical",
         summary="PgBouncer at {{ $labels.instance }} does not answer its exporter",
-        runbook=_SATURATED,
+        runbook=SATURATED,
     )
+
+
+def _valkey(watched: Watched) -> Iterator[Alert]:
+    series = watched.own_series
     yield Alert(
         name="ValkeyDoesNotAnswer",
-        expression="redis_up == 0",
+        expression=f"{series('redis_up')} == 0",
         lasting="2m",
         severity="critical",
         summary="Valkey does not answer: Celery's queues and Django's cache stand still",
-        runbook=_ALARMS,
     )
+    used, most = series("redis_memory_used_bytes"), series("redis_memory_max_bytes")
     yield Alert(
         name="ValkeyMemoryIsFull",
-        expression="redis_memory_used_bytes > redis_memory_max_bytes * 0.9 and redis_memory_max_bytes > 0",
+        expression=f"{used} > {most} * 0.9 and {most} > 0",
         lasting="10m",
         severity="warning",
         summary="Valkey uses more than 90 % of valkey.maxMemoryMib; at 100 % it refuses writes of queues",
-        runbook=_ALARMS,
     )
+    refused = series("redis_errors_total", 'err="OOM"')
     yield Alert(
         name="ValkeyRefusesWrites",
-        expression='increase(redis_errors_total{err="OOM"}[5m]) > 0',
+        expression=f"increase({refused}[5m]) > 0",
         lasting="0m",
         severity="critical",
         summary="Valkey has refused {{ $value }} writes in 5 minutes: it is full of keys without a time to live",
-        runbook=_ALARMS,
     )
     yield Alert(
         name="ValkeyLosesWrites",
-        expression="redis_aof_last_write_status == 0 or redis_aof_last_bgrewrite_status == 0",
+        expression=f"{series('redis_aof_last_write_status')} == 0 or {series('redis_aof_last_bgrewrite_status')} == 0",
         lasting="1m",
         severity="critical",
         summary="Valkey cannot write its append-only file; a restart would lose the queues. Is the volume full?",
-        runbook=_ALARMS,
     )
-    for job in (PGBOUNCER_JOB, VALKEY_JOB, ALERTMANAGER_JOB):
+    queue = series("redis_key_size", f'key="{CELERY_QUEUE}"')
+    yield Alert(
+        name="CeleryQueueGrows",
+        # Celery's messages say nothing of when they were sent, so a task's age cannot be had.
+        expression=f"{queue} > {_QUEUED}",
+        lasting="15m",
+        severity="warning",
+        summary=f"more than {_QUEUED} tasks have been waiting in Celery's queue for 15 minutes",
+    )
+
+
+def _monitoring(watched: Watched) -> Iterator[Alert]:
+    names = [target.job for target in watched.servers]
+    if watched.own:
+        names += [ALERTMANAGER_JOB, *([KUBE_STATE_METRICS_JOB] if watched.pods else [])]
+    for job in names:
+        up = watched.own_series("up", f'job="{job}"')
         yield Alert(
             name="TargetIsGone",
-            expression=f'absent(up{{job="{job}"}} == 1)',
+            expression=f"absent({up} == 1)",
             lasting="5m",
             severity="critical",
             summary=f"no pod of {job} gives metrics: its other alerts are blind",
-            runbook=_ALARMS,
         )
-    yield Alert(
-        name="AlertsAreNotDelivered",
-        expression="rate(alertmanager_notifications_failed_total[5m]) > 0",
-        lasting="10m",
-        severity="critical",
-        summary="Alertmanager cannot deliver by {{ $labels.integration }}: look at its log",
-        runbook=_ALARMS,
-    )
+    if watched.own:
+        failed = watched.own_series("alertmanager_notifications_failed_total")
+        yield Alert(
+            name="AlertsAreNotDelivered",
+            expression=f"rate({failed}[5m]) > 0",
+            lasting="10m",
+            severity="critical",
+            summary="Alertmanager cannot deliver by {{ $labels.integration }}: look at its log",
+        )
 
 
-def rule_file(*, pooled_connections: int, runbooks: str) -> dict[str, Any]:
-    """Prometheus's rule file. `runbooks` is the URL of docs/runbooks, without a slash at its end."""
+def rule_file(watched: Watched, *, runbooks: str) -> dict[str, Any]:
+    """Prometheus's rule file, and the spec of a PrometheusRule. `runbooks` is the URL of docs/runbooks, without a slash
+    at its end."""
     return {
         "groups": [
             {
@@ -135,7 +151,7 @@ def rule_file(*, pooled_connections: int, runbooks: str) -> dict[str, Any]:
                         "labels": {"severity": alert.severity},
                         "annotations": {"summary": alert.summary, "runbook_url": f"{runbooks}/{alert.runbook}"},
                     }
-                    for alert in alerts(pooled_connections=pooled_connections)
+                    for alert in alerts(watched)
                 ],
             }
         ]

@@ -48,6 +48,11 @@ def old_site() -> Path:
     return _cached("payload", [*_sources("payload"), OLD_CONFIG], _build_old_site, name="old-site")
 
 
+def folder(example: str) -> Path:
+    """Where the build of `payload` or `django` is, or will be."""
+    return _target(example, _sources(example))
+
+
 def _sources(example: str) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", f"examples/{example}"],
@@ -61,12 +66,16 @@ def _sources(example: str) -> list[Path]:
     return sorted(path for path in paths if path.is_file() and path.suffix != ".md")
 
 
-def _cached(example: str, sources: list[Path], build: Callable[[Path], None], name: str = "") -> Path:
+def _target(name: str, sources: list[Path]) -> Path:
     digest = hashlib.sha256()
     for path in sources:
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lightwave" / "clients"
-    target = cache / f"{name or example}-{digest.hexdigest()[:16]}"
+    return cache / f"{name}-{digest.hexdigest()[:16]}"
+
+
+def _cached(example: str, sources: list[Path], build: Callable[[Path], None], name: str = "") -> Path:
+    target = _target(name or example, sources)
     if not target.exists():
         unfinished = target.with_suffix(f".{os.getpid()}")
         for path in sources:

@@ -5,7 +5,7 @@
 
 import sys
 
-from tests.cluster import compose_images, images, machine
+from tests.cluster import compose_images, images, machine, service_images
 from tests.integration.kubernetes import build_servers
 
 
@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> None:
         ("Kubernetes, policy agent, CoreDNS", lambda: build_servers.build(*build_servers.CLUSTER)),
         ("the nodes' root file system", images.build_node_root),
         ("images", images.build_images),
+        ("the services' images", service_images.build_images),
         ("Docker and the images of local/compose.yaml", compose_images.build_engine),
     ):
         sys.stderr.write(f"cluster: {step}\n")

@@ -42,7 +42,8 @@ def running_cluster(count: int = 2) -> Iterator[Cluster]:
         plane = make_control_plane(nodes[0], nodes)
         plane.start_api_server()
         for node in nodes:
-            node.start_containerd(made.archive)
+            node.start_containerd()
+            node.add_images(made.archive)
         kubectl = _kubectl(place, plane.server, plane.authority.pair.certificate, plane.tokens[ADMIN])
         _wait_for_api_server(kubectl, nodes[0].folder)
         plane.start_controllers()

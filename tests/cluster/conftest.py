@@ -20,6 +20,7 @@ _SECONDS = 900
 ORDER = (
     "test_site",
     "test_containers",
+    "test_release",
     "test_pods",
     "test_access",
     "test_flows",

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -134,10 +134,13 @@ class NotBuiltError(Exception):
 
 def images() -> Images:
     """What `build_images` made last. Raises NotBuiltError."""
-    record = _read("images", _images_key())
-    return Images(
-        archive=FOLDER / "images" / record["file"], references=record["references"], versions=record["versions"]
-    )
+    return built_archive("images", _images_key())
+
+
+def built_archive(kind: str, key: str) -> Images:
+    """What `build_archive` made last. Raises NotBuiltError."""
+    record = _read(kind, key)
+    return Images(archive=FOLDER / kind / record["file"], references=record["references"], versions=record["versions"])
 
 
 def node_root() -> Path:
@@ -146,22 +149,32 @@ def node_root() -> Path:
 
 
 def build_images() -> None:
-    """Builds every image from the newest packages; where those are the ones that it was built from, nothing is done."""
-    apt = Apt(suite=NEWEST_SUITE)
-    apt.update()
-    versions = {recipe.name: apt.versions(recipe.packages) if recipe.packages else {} for recipe in IMAGES}
-    file = f"{digest([_images_key(), json.dumps(versions, sort_keys=True)])}.tar"
-    if _is_built("images", _images_key(), file):
-        return
-    built = []
-    for recipe in IMAGES:
+    """Builds the images that the cluster and the platform's pods run."""
+
+    def build(recipe: Recipe) -> oci.Built:
         with scratch() as root:
             make_root(recipe, root)
-            built.append(oci.build(recipe.name, root, entrypoint=recipe.entrypoint, environment=recipe.environment))
-    (FOLDER / "images").mkdir(exist_ok=True)
-    oci.write_archive(built, FOLDER / "images" / file)
+            return oci.build(recipe.name, root, entrypoint=recipe.entrypoint, environment=recipe.environment)
+
+    build_archive("images", _images_key(), IMAGES, build)
+
+
+def build_archive(kind: str, key: str, recipes: Sequence[Recipe], build: Callable[[Recipe], oci.Built]) -> None:
+    """Builds every image from the newest packages; where those are the ones that it was built from, nothing is done."""
+    suites = {recipe.suite: Apt(suite=recipe.suite) for recipe in recipes}
+    for apt in suites.values():
+        apt.update()
+    versions = {
+        recipe.name: suites[recipe.suite].versions(recipe.packages) if recipe.packages else {} for recipe in recipes
+    }
+    file = f"{digest([key, json.dumps(versions, sort_keys=True)])}.tar"
+    if _is_built(kind, key, file):
+        return
+    built = [build(recipe) for recipe in recipes]
+    (FOLDER / kind).mkdir(exist_ok=True)
+    oci.write_archive(built, FOLDER / kind / file)
     references = {image.name: image.reference for image in built}
-    _write("images", _images_key(), {"file": file, "references": references, "versions": versions})
+    _write(kind, key, {"file": file, "references": references, "versions": versions})
 
 
 def build_node_root() -> None:

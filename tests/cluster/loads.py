@@ -47,7 +47,10 @@ class Result:
 
 
 class Load:
-    """`clients` clients of Payload in one of its pods, for as long as the block runs; then `result` is there."""
+    """`clients` clients of Payload in one of its pods, for as long as the block runs; then `result` is there.
+
+    Each transaction takes `work` seconds.
+    """
 
     result: Result
 
@@ -57,12 +60,13 @@ class Load:
         *,
         clients: int,
         lifetime: float = CLIENT_LIFETIME_SECONDS,
+        work: float = 0.05,
         pod: str = "payload",
         namespace: str = "payload-cms",
     ) -> None:
         script = (SCRIPTS / "load.py").read_text()
         target = (pod, f"--namespace={namespace}", f"--container={CONTAINER}", "--stdin", "--request-timeout=0")
-        command = ("python3", "-c", script, "DATABASE_URI", str(clients), str(lifetime))
+        command = ("python3", "-c", script, "DATABASE_URI", str(clients), str(lifetime), str(work))
         self._command = platform.kubectl.arguments("exec", *target, "--", *command)
         self._environment = platform.kubectl.environment
         self._lines: list[str] = []

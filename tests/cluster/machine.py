@@ -12,7 +12,7 @@ from tests.cluster.debian import KEYRING
 from tests.integration.kubernetes.build_servers import CLUSTER, binary
 
 _PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar", "curl")
-_BUILD_PROGRAMS = ("go", "apt-get", "dpkg-deb", "ldconfig")
+_BUILD_PROGRAMS = ("go", "npm", "apt-get", "dpkg-deb", "ldconfig")
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 
 

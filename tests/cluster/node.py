@@ -43,8 +43,8 @@ class Node:
         """Starts a program in the node; its log is `<folder>/<name>.log`."""
         return self.inside.start(self.folder / f"{name}.log", *command)
 
-    def start_containerd(self, archive: Path) -> None:
-        """Starts containerd and gives it the images."""
+    def start_containerd(self) -> None:
+        """Starts containerd, which has no image yet."""
         network = {
             "cniVersion": "0.4.0",
             "name": "pods",
@@ -70,6 +70,9 @@ class Node:
         # The socket is in a tmpfs of the node's own mount namespace, which /proc reaches.
         socket = Path(f"/proc/{self.inside.pid}/root{_SOCKET}")
         wait_for(socket.exists, process, self.folder / "containerd.log")
+
+    def add_images(self, archive: Path) -> None:
+        """Gives containerd the archive's images."""
         with archive.open("rb") as images:
             self.inside.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=images, seconds=300)
 

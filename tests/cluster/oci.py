@@ -41,7 +41,9 @@ class Built:
         return f"{self.name.rpartition(':')[0]}@{self.digest}"
 
 
-def build(name: str, root: Path, *, entrypoint: Sequence[str] = (), environment: Sequence[str] = ()) -> Built:
+def build(
+    name: str, root: Path, *, entrypoint: Sequence[str] = (), environment: Sequence[str] = (), workdir: str = "/"
+) -> Built:
     """An image of the folder's files. The same files give the same image."""
     tar = subprocess.run(
         ["tar", f"--directory={root}", "--numeric-owner", "--sort=name", "--mtime=@0", "--create", "--file=-", "."],
@@ -58,6 +60,7 @@ def build(name: str, root: Path, *, entrypoint: Sequence[str] = (), environment:
             "config": {
                 "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *environment],
                 **({"Entrypoint": list(entrypoint)} if entrypoint else {}),
+                **({"WorkingDir": workdir} if workdir != "/" else {}),
             },
             "rootfs": {"type": "layers", "diff_ids": [_digest(tar)]},
         }

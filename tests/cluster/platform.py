@@ -40,13 +40,34 @@ class Platform:
         return declared(self.values, **sections)
 
     def apply(self, program: Program) -> None:
-        """Makes the cluster what the program says, in the order of its dependencies."""
-        apply(self.kubectl, program.documents())
+        """Makes the cluster what the program says, in the order of its dependencies.
+
+        What waits for a migration is applied once that has succeeded; what is no longer declared goes last.
+        """
+        later = program.after_migrations()
+        documents = [document for document in program.documents() if document not in later]
+        apply(self.kubectl, documents)
+        for job in (document for document in documents if document["kind"] == "Job"):
+            self._succeeds(job["metadata"]["name"], job["metadata"]["namespace"])
+        if later:
+            apply(self.kubectl, later)
+        kept = {identity(document) for document in program.documents()}
+        gone = [document for document in self.program.documents() if identity(document) not in kept]
+        if gone:
+            options = ("--cascade=foreground", "--ignore-not-found", "--wait=true", "--filename=-")
+            self.kubectl.do("delete", *options, document=as_yaml(gone), seconds=180)
         self.program = program
 
-    def rollout(self, workload: str, seconds: int = 240) -> None:
-        """Waits for a rollout in `shared`, as the provider does."""
-        self.kubectl.do("rollout", "status", workload, SHARED, f"--timeout={seconds}s", seconds=seconds + 30)
+    def _succeeds(self, job: str, namespace: str) -> None:
+        """Waits for the Job. A failure shows what it printed."""
+        wait = ("wait", f"job/{job}", f"--namespace={namespace}", "--for=condition=Complete", "--timeout=240s")
+        answer = self.kubectl(*wait, seconds=270)
+        assert answer.ok, answer.output + self.kubectl("logs", f"job/{job}", f"--namespace={namespace}").output
+
+    def rollout(self, workload: str, seconds: int = 240, *, namespace: str = "shared") -> None:
+        """Waits for a rollout, as the provider does."""
+        options = (f"--namespace={namespace}", f"--timeout={seconds}s")
+        self.kubectl.do("rollout", "status", workload, *options, seconds=seconds + 30)
 
     def run(self, pod: str, namespace: str, script: str, *arguments: str, given: str = "", seconds: float = 60) -> str:
         """Runs a script of pods/ in a pod's `CONTAINER`, for its output."""
@@ -58,10 +79,17 @@ class Platform:
             seconds=seconds,
         )
 
-    def pods(self, name: str) -> list[dict[str, Any]]:
-        """The pods in `shared` with that name label that are not on their way out."""
-        found = self.kubectl.get("pods", SHARED, f"--selector=app.kubernetes.io/name={name}")["items"]
+    def pods(self, name: str, namespace: str = "shared") -> list[dict[str, Any]]:
+        """The pods with that name label that are not on their way out."""
+        selector = f"--selector=app.kubernetes.io/name={name}"
+        found = self.kubectl.get("pods", f"--namespace={namespace}", selector)["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def identity(document: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What makes two documents the same object."""
+    metadata = document["metadata"]
+    return document["kind"], metadata["name"], metadata.get("namespace", "")
 
 
 def apply(kubectl: Kubectl, documents: Sequence[Mapping[str, Any]]) -> None:

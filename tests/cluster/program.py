@@ -38,10 +38,12 @@ IDLE_SECONDS = 8
 """In place of 300: when PgBouncer ends an idle client. What else a drain waits for is shortened in the same way."""
 PRE_STOP_SECONDS = 5
 """In place of 15. Both nodes' kube-proxy must hear in that time that a pod leaves."""
-_STATEMENT_MS, _IDLE_IN_TRANSACTION_MS = 2000, 2000
+STATEMENT_SECONDS = 2
+_IDLE_IN_TRANSACTION_MS = 2000
 _QUERY_WAIT_SECONDS = 10
-CLIENT_LIFETIME_SECONDS = 6
-"""How old the tests' clients let a connection become: shorter than IDLE_SECONDS, as docs/services.md asks."""
+CLIENT_LIFETIME_SECONDS = IDLE_SECONDS
+"""How old the tests' clients let a connection become: as old as docs/services.md allows. A shorter life hides a pod
+that is stopped too soon: its clients leave before they notice."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +86,15 @@ class Program:
         found = [_document(r) for r in self.recording.resources if r.type.startswith("kubernetes:")]
         return sorted(found, key=lambda document: order.get(document["kind"], 1))
 
+    def after_migrations(self) -> list[dict[str, Any]]:
+        """Those of them that wait until a migration has succeeded."""
+        by_urn = {r.urn: r for r in self.recording.resources}
+        jobs = {r.parent for r in by_urn.values() if r.type == "kubernetes:batch/v1:Job"}
+        jobs |= {r.urn for r in by_urn.values() if r.type == "kubernetes:batch/v1:Job"}
+        # A component's children wait for what the component waits for.
+        waiting = [r for r in by_urn.values() if r.parent and jobs & set(by_urn[r.parent].depends_on)]
+        return [_document(r) for r in waiting if r.type.startswith("kubernetes:")]
+
     def one(self, kind: str, name: str, namespace: str = CLUSTER) -> dict[str, Any]:
         """The object of that kind and name."""
         (found,) = [
@@ -107,7 +118,7 @@ class Program:
 
 def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
     """The prod stack with the tests' images and facts; `sections` are laid over its config, section by section."""
-    # No releases: their images are not on this cluster.
+    # The releases of `sections` alone.
     given = config.stack_config("prod") | {"lightwave:services": {}}
     made = {
         **FACTS_OF_PROD,
@@ -129,7 +140,7 @@ def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
         "products": {
             name: {
                 **product,
-                "statementTimeoutMs": _STATEMENT_MS,
+                "statementTimeoutMs": STATEMENT_SECONDS * 1000,
                 "idleInTransactionTimeoutMs": _IDLE_IN_TRANSACTION_MS,
             }
             for name, product in given["lightwave:products"].items()
@@ -169,7 +180,9 @@ def _replaced(values: Values) -> Iterator[Any]:
     for module in ("ini", "deployment"):
         yield patch(f"components.pgbouncer.{module}.CLIENT_IDLE_TIMEOUT_SECONDS", IDLE_SECONDS)
     yield patch("components.pgbouncer.ini.QUERY_WAIT_TIMEOUT_SECONDS", _QUERY_WAIT_SECONDS)
-    yield patch("components.pgbouncer.deployment.PRE_STOP_SECONDS", PRE_STOP_SECONDS)
+    yield patch("components.monitoring.prometheus._SCRAPE", "5s")
+    for module in ("pgbouncer.deployment", "services.workload"):
+        yield patch(f"components.{module}.PRE_STOP_SECONDS", PRE_STOP_SECONDS)
 
 
 def _short(reference: str) -> str:

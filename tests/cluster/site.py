@@ -91,7 +91,8 @@ def site(node_root: Path, nodes: Sequence[str]) -> Iterator[Site]:
     finally:
         assert process.stdin
         process.stdin.close()
-        process.wait(2 * _SECONDS)
+        # Removing the images that the nodes unpacked takes its time on a slow disk.
+        process.wait(10 * _SECONDS)
     assert process.returncode == 0, f"the site's supervisor ended with {process.returncode}"
 
 

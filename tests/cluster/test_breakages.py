@@ -1,4 +1,4 @@
-"""Nine wrong manifests, one at a time on the running cluster: each turns the check red that is meant to see it.
+"""Ten wrong manifests, one at a time on the running cluster: each turns the check red that is meant to see it.
 
 The check is green before and after, so it is the one wrong value that it sees.
 """
@@ -12,9 +12,10 @@ import pytest
 
 from tests.cluster import pki, test_access, test_pods, test_quota
 from tests.cluster.flows import PORTS
+from tests.cluster.loads import Load
 from tests.cluster.matrix import expected, listening, settled, words
-from tests.cluster.platform import SHARED, VALKEY, Platform, wait_for_pods, wait_until
-from tests.cluster.program import as_yaml
+from tests.cluster.platform import POOLER, SHARED, VALKEY, Platform, wait_for_pods, wait_until
+from tests.cluster.program import PRE_STOP_SECONDS, STATEMENT_SECONDS, as_yaml
 from tests.cluster.workloads import KINDS, pod
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("services")]
@@ -50,6 +51,14 @@ def every_workload_rolls(platform: Platform) -> None:
     test_quota.every_workload_rolls_at_once(platform, seconds=SECONDS)
 
 
+def a_rollout_fails_no_transaction(platform: Platform) -> None:
+    """With transactions that are almost as long as a role may take: short ones hide a pod that is stopped too soon."""
+    with Load(platform, clients=20, work=STATEMENT_SECONDS * 0.75) as load:
+        platform.kubectl.do("rollout", "restart", POOLER, SHARED)
+        new_drain(platform)
+    assert load.result.reasons == {}
+
+
 def ready(platform: Platform, name: str) -> list[Document]:
     """The pods whose containers are all ready."""
     return [
@@ -61,6 +70,13 @@ def new_pooler(platform: Platform) -> None:
     """What the pods mount is read when they start."""
     platform.kubectl.do("delete", "pod", "--selector=app.kubernetes.io/name=pgbouncer", SHARED, "--grace-period=1")
     wait_until(lambda: len(ready(platform, "pgbouncer")) == 2, "the pooler is back", seconds=SECONDS)
+
+
+def new_drain(platform: Platform) -> None:
+    """A pod drains as it was declared when it was started: those from before the change are gone."""
+    platform.rollout(POOLER)
+    selector = "--selector=app.kubernetes.io/name=pgbouncer"
+    wait_until(lambda: len(platform.kubectl.get("pods", SHARED, selector)["items"]) == 2, "the old pods are gone")
 
 
 def new_valkey(platform: Platform) -> None:
@@ -187,6 +203,14 @@ BREAKAGES = {
         check=payload_gets_in,
         says="connection to server .* failed",
         after=new_pooler,
+    ),
+    "drain": Breakage(
+        kind="Deployment",
+        name="pgbouncer",
+        change=set_to(PRE_STOP_SECONDS + 1, *TEMPLATE, "terminationGracePeriodSeconds"),
+        check=a_rollout_fails_no_transaction,
+        says="server closed the connection unexpectedly",
+        after=new_drain,
     ),
     "quota": Breakage(
         kind="ResourceQuota",

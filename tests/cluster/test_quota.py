@@ -45,12 +45,6 @@ def workload(platform: Platform, namespace: str, name: str) -> dict[str, Any]:
     return document
 
 
-def finished(platform: Platform, namespace: str, workload: str, seconds: int = 240) -> None:
-    """Waits until the workload's rollout is over."""
-    options = (f"--namespace={namespace}", f"--timeout={seconds}s")
-    platform.kubectl.do("rollout", "status", workload, *options, seconds=seconds + 30)
-
-
 def refusals(platform: Platform, namespace: str) -> list[str]:
     """The quota's messages in the namespace's events."""
     events = platform.kubectl.get("events", f"--namespace={namespace}", "--field-selector=reason=FailedCreate")["items"]
@@ -70,11 +64,11 @@ def every_workload_rolls_at_once(platform: Platform, seconds: int = 240) -> None
     try:
         apply(platform.kubectl, documents)
         for namespace, name in theirs:
-            finished(platform, namespace, name, seconds)
+            platform.rollout(name, seconds, namespace=namespace)
         for namespace, name in rolled:
             platform.kubectl.do("rollout", "restart", name, f"--namespace={namespace}")
         for namespace, name in rolled:
-            finished(platform, namespace, name)
+            platform.rollout(name, namespace=namespace)
         assert {space: refusals(platform, space) for space in SPACES} == {space: [] for space in SPACES}
     finally:
         for namespace in SERVICES:

@@ -170,6 +170,10 @@ def test_what_the_services_may_not(server: Server, command: str) -> None:
         "SLOWLOG GET 1",
         "LATENCY LATEST",
         "LATENCY HISTOGRAM",
+        "SELECT 0",
+        "TYPE celery",
+        "LLEN celery",
+        "MEMORY USAGE celery",
     ],
 )
 def test_the_exporter_is_answered(server: Server, command: str) -> None:
@@ -180,7 +184,19 @@ def test_the_exporter_is_answered(server: Server, command: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["GET key", "SET key value", "SCAN 0", "CONFIG SET maxmemory 0", "FLUSHDB", "PUBLISH channel x", "ACL LIST"],
+    [
+        "GET key",
+        "SET key value",
+        "SCAN 0",
+        "CONFIG SET maxmemory 0",
+        "FLUSHDB",
+        "PUBLISH channel x",
+        "ACL LIST",
+        "LRANGE celery 0 -1",
+        "LPOP celery",
+        "LLEN queue",
+        "TYPE key",
+    ],
 )
 def test_the_exporter_sees_no_data(server: Server, command: str) -> None:
     assert "NOPERM" in server.say(*command.split(), user=VALKEY_METRICS_USER, password=METRICS_PASSWORD)

@@ -9,15 +9,16 @@ import pytest
 
 import settings
 from ops.plan.recorder import Recording, record_stack
-from tests.configs import IMAGES, MONITORING, SERVICES, VALKEY_IMAGES
+from tests.configs import FULL_MONITORING, IMAGES, OPERATOR_MONITORING, SERVICES, VALKEY_IMAGES
 
 STACKS = ("dev", "prod")
 PROD_WITH_SERVICES = "prod with services"
 """Prod that names the services' images."""
 PROD_WITH_MONITORING = "prod with monitoring"
+PROD_WITH_OPERATOR = "prod with the Prometheus operator"
 PROD_WITH_ADMINS = "prod with administrators"
 """Prod with people for Cloudflare Access."""
-RECORDED = (*STACKS, PROD_WITH_SERVICES, PROD_WITH_MONITORING, PROD_WITH_ADMINS)
+RECORDED = (*STACKS, PROD_WITH_SERVICES, PROD_WITH_MONITORING, PROD_WITH_OPERATOR, PROD_WITH_ADMINS)
 
 FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "aws": {"accountId": "123456789012", "region": "eu-central-1"},
@@ -83,7 +84,9 @@ def recording_of() -> Callable[[str], Recording]:
         if stack == PROD_WITH_SERVICES:
             return record_stack("prod", overrides={"lightwave:services": SERVICES})
         if stack == PROD_WITH_MONITORING:
-            return record_stack("prod", overrides={"lightwave:monitoring": MONITORING})
+            return record_stack("prod", overrides={"lightwave:monitoring": FULL_MONITORING})
+        if stack == PROD_WITH_OPERATOR:
+            return record_stack("prod", overrides={"lightwave:monitoring": OPERATOR_MONITORING})
         if stack == PROD_WITH_ADMINS:
             edge = settings.stack_config("prod")["lightwave:edge"]
             return record_stack(

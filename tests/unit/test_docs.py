@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
-from components.monitoring.rules import alerts
 from ops.plan.recorder import Recording
 from settings import ROOT
+from tests.watched import every_alert
 
 ADR = ROOT / "docs/adr"
 RUNBOOKS = ROOT / "docs/runbooks"
@@ -164,7 +164,7 @@ def test_the_alarms_runbook_knows_every_alarm(recording_of: Callable[[str], Reco
         for resource in recording_of("prod").of_type("aws:cloudwatch/metricAlarm:MetricAlarm")
     }
     rows = re.findall(r"^\| (`[^|]*`) \|", (RUNBOOKS / "alarms.md").read_text(), re.MULTILINE)
-    of_prometheus = {alert.name for alert in alerts(pooled_connections=1)}
+    of_prometheus = set(every_alert())
     assert {name for row in rows for name in re.findall(r"`([^`]*)`", row)} == declared | of_prometheus
     assert declared
     assert of_prometheus

@@ -78,6 +78,7 @@ SETTINGS = (
     "models",
     "service_models",
     "edge_models",
+    "monitoring_models",
     "frameworks",
     "settings",
     "words",

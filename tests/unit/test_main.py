@@ -22,6 +22,17 @@ def test_it_asserts_nothing_and_names_no_framework() -> None:
     assert not [node.lineno for node in nodes if isinstance(node, ast.Attribute) and node.attr == "framework"]
 
 
+def test_the_sdk_of_dashboards_is_imported_where_a_stack_has_monitoring() -> None:
+    guarded = [
+        inner.module
+        for node in ast.walk(ast.parse(PROGRAM.read_text()))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "settings.monitoring"
+        for inner in node.body
+        if isinstance(inner, ast.ImportFrom)
+    ]
+    assert guarded == ["stack.monitoring"]
+
+
 def test_a_local_stack_imports_no_sdk_that_it_does_not_use() -> None:
     """Each of them takes seconds to import."""
     program = (

@@ -1,7 +1,7 @@
-"""Runs in a pod: `load.py VARIABLE CLIENTS LIFETIME` runs so many clients in transactions until standard input ends.
+"""Runs in a pod: `load.py VARIABLE CLIENTS LIFETIME WORK` runs clients in transactions until standard input ends.
 
-Each works as a service's pool does: a connection is kept for a while, closed when older than LIFETIME seconds, and
-never used again after an error. Nothing is tried twice. Prints JSON: see `main`.
+Each works as a service's pool does, WORK seconds at a time: a connection is kept for a while, closed when older than
+LIFETIME seconds, and never used again after an error. Nothing is tried twice. Prints JSON: see `main`.
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-WORK_SECONDS = 0.05
 PAUSE_SECONDS = 1.0
 
 
@@ -45,9 +44,10 @@ def url(variable: str) -> str:
 class Client:
     """One client with its connection."""
 
-    def __init__(self, conninfo: str, lifetime: float, result: Result) -> None:
+    def __init__(self, conninfo: str, lifetime: float, work: float, result: Result) -> None:
         self.conninfo = conninfo
         self.lifetime = lifetime
+        self.work = work
         self.result = result
         self.connection: psycopg.AsyncConnection[Any] | None = None
         self.connected = 0.0
@@ -76,7 +76,7 @@ class Client:
                 self.result.connections += 1
             inside = True
             async with self.connection.transaction():
-                await self.connection.execute("SELECT pg_sleep(%s)", [WORK_SECONDS])
+                await self.connection.execute("SELECT pg_sleep(%s)", [self.work])
                 await self.connection.execute("SELECT txid_current()")
         except psycopg.Error as error:
             self.result.failures.append((time.time(), str(error).splitlines()[0] if str(error) else repr(error)))
@@ -94,13 +94,13 @@ class Client:
         self.connection = None
 
 
-async def main(variable: str, clients: int, lifetime: float) -> None:
+async def main(variable: str, clients: int, lifetime: float, work: float) -> None:
     """Prints a line with the count of transactions each second while it runs, and the result as the last line."""
     result, ended = Result(), asyncio.Event()
     conninfo = url(variable)
     loop = asyncio.get_running_loop()
     asyncio.ensure_future(loop.run_in_executor(None, sys.stdin.read)).add_done_callback(lambda _: ended.set())
-    running = [asyncio.create_task(Client(conninfo, lifetime, result).run(ended)) for _ in range(clients)]
+    running = [asyncio.create_task(Client(conninfo, lifetime, work, result).run(ended)) for _ in range(clients)]
     while not ended.is_set():
         print(result.transactions, len(result.failures), flush=True)
         with suppress(TimeoutError):
@@ -110,4 +110,4 @@ async def main(variable: str, clients: int, lifetime: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:])))

@@ -1,12 +1,13 @@
 """Runs in a pod: `statements.py VARIABLE` runs each SQL statement of a JSON list in a transaction that is rolled back.
 
-The URL is that of the environment variable. Prints a JSON list: of each statement its SQLSTATE (00000: it went well),
-or the connection's error text where there is none.
+The URL is that of the variable in the environment of the pod's first process: of the service, beside which this runs.
+Prints a JSON list: of each statement its SQLSTATE (00000: it went well), or the connection's error text where there is
+none.
 """
 
 import json
-import os
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -14,7 +15,8 @@ import psycopg
 
 def url(variable: str) -> str:
     """The URL without `schema`, which libpq does not know."""
-    parts = urlsplit(os.environ[variable])
+    environment = dict(entry.split("=", 1) for entry in Path("/proc/1/environ").read_text().split("\0") if entry)
+    parts = urlsplit(environment[variable])
     query = "&".join(part for part in parts.query.split("&") if not part.startswith("schema="))
     return parts._replace(query=query).geturl()
 

@@ -1,30 +1,35 @@
-"""The alerts live: clients that wait behind a real PgBouncer reach the webhook, and so does the end of it."""
+"""The alerts live: clients that wait behind a real PgBouncer reach the webhook and the mailbox, and so does the end."""
 
 import json
-import os
-import subprocess
+import ssl
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from components.monitoring.prometheus import alertmanager_config, prometheus_config
+from components.monitoring.alertmanager import alertmanager_config
+from components.monitoring.prometheus import prometheus_config
 from components.monitoring.rules import rule_file
-from components.pgbouncer.ini import PgBouncerIni, auth_file
-from ops.dev import packages, ports
-from settings import HOST, STATS_USER
-from settings.models import PoolSettings
-from tests.integration.built import built_platform
-from tests.integration.pooler import Pooler, running_pooler
+from ops.dev import ports
+from settings import HOST, OwnMonitoringSettings
+from tests.configs import EMAIL, FULL_MONITORING
+from tests.integration import tls
+from tests.integration.monitoring.conftest import pgbouncer_exporter, program, until
+from tests.integration.pooler import Pooler
+from tests.watched import OWN
 
-POOL = 5
+WATCHED = replace(OWN, valkey=False, pods=False)
+PASSWORD = "of-the-mail-server-0123456789"
 CLIENTS = 300
 SECONDS = "1s"
 """In place of every time of the rules and of the configuration: the times themselves are promtool's to check."""
@@ -54,88 +59,98 @@ class Webhook:
         return any(alert["labels"]["alertname"] == name and alert["status"] == status for alert in self.alerts)
 
 
-@contextmanager
-def program(*command: str | Path, **environment: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait(10)
+class MailServer:
+    """Keeps the mail that it gets over TLS from who knows the password."""
 
-
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
-@pytest.fixture(scope="module")
-def pooler() -> Iterator[Pooler]:
-    """PgBouncer with a pool of 5 for payload, as a stack renders its ini."""
-    with built_platform() as platform:
-        binaries = packages.find()
-        assert binaries is not None
-        passwords = {role: secret.get_secret_value() for role, secret in platform.state.passwords.items()}
-        folder = platform.directory / "servers"
-        users = folder / "monitored-users.txt"
-        users.write_text(auth_file({r: v.get_secret_value() for r, v in platform.state.scram_verifiers.items()}))
-        owner = folder.stat()
-        os.chown(users, owner.st_uid, owner.st_gid)
-        payload = platform.settings.products["payload"].model_copy(update={"pool": PoolSettings(size=POOL, reserve=0)})
-        ini = PgBouncerIni(
-            version=binaries.pgbouncer_version,
-            server_host=HOST,
-            server_port=platform.running.database_port,
-            listen_address=HOST,
-            listen_port=ports.free_port(),
-            products=[payload],
-            max_client_connections=1000,
-            auth_file_path=str(users),
-            server_tls=None,
-            client_tls=None,
-            stats_user=True,
+    def __init__(self, folder: Path) -> None:
+        authority = tls.authority(folder / "ca")
+        self.ca = authority.certificate
+        leaf = authority.issue("localhost", folder, owner=folder.stat())
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(leaf.certificate, leaf.key)
+        self.subjects: list[str] = []
+        self.controller = Controller(
+            self,
+            hostname=HOST,
+            port=ports.free_port(),
+            tls_context=context,
+            require_starttls=True,
+            authenticator=self._authenticate,
+            auth_required=True,
+            # Its prompts in LOGIN are not those that Alertmanager answers.
+            auth_exclude_mechanism=["LOGIN"],
         )
-        with running_pooler(ini, binaries.pgbouncer, folder, passwords) as running:
-            yield running
+
+    def section(self) -> OwnMonitoringSettings:
+        """The stack's section with this server."""
+        email = {**EMAIL, "host": "localhost", "port": self.controller.port}
+        return OwnMonitoringSettings.model_validate_json(json.dumps({**FULL_MONITORING, "email": email}))
+
+    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 (aiosmtpd calls it so)
+        message = message_from_bytes(envelope.original_content or b"", policy=policy.default)
+        assert (envelope.mail_from, envelope.rcpt_tos) == (EMAIL["from"], [EMAIL["to"]])
+        self.subjects.append(str(message["subject"]))
+        return "250 Accepted"
+
+    def _authenticate(self, *arguments: Any) -> AuthResult:
+        login = arguments[-1]
+        assert isinstance(login, LoginPassword)
+        return AuthResult(success=login == LoginPassword(EMAIL["username"].encode(), PASSWORD.encode()))
+
+    def has(self, name: str, status: str) -> bool:
+        return any(name in subject and status in subject for subject in self.subjects)
 
 
 @pytest.fixture(scope="module")
-def on_call(pooler: Pooler, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+def mail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailServer]:
+    server = MailServer(tmp_path_factory.mktemp("mail"))
+    server.controller.start()
+    yield server
+    server.controller.stop()
+
+
+@pytest.fixture(scope="module")
+def on_call(
+    pooler: Pooler, programs: Path, mail: MailServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Webhook]:
     """The declared rules and configuration with targets on this machine, and every time at a second."""
     folder, webhook = tmp_path_factory.mktemp("monitoring"), Webhook()
-    exporter, prometheus, alertmanager = ports.free_port(), ports.free_port(), ports.free_port()
-    rules = rule_file(pooled_connections=20, runbooks="https://example.com")
+    prometheus, alertmanager = ports.free_port(), ports.free_port()
+    rules = rule_file(WATCHED, runbooks="https://example.com")
     for rule in rules["groups"][0]["rules"]:
         rule["for"] = SECONDS
-    config = prometheus_config("shared", valkey=False) | {
+    config = prometheus_config(WATCHED) | {
         "global": {"scrape_interval": SECONDS, "evaluation_interval": SECONDS},
         "rule_files": [str(folder / "rules.json")],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{alertmanager}"]}]}]},
     }
-    targets = {"pgbouncer": exporter, "alertmanager": alertmanager, "prometheus": prometheus}
-    config["scrape_configs"] = [
-        {"job_name": job["job_name"], "static_configs": [{"targets": [f"{HOST}:{targets[job['job_name']]}"]}]}
-        for job in config["scrape_configs"]
-    ]
-    delivery = alertmanager_config()
+    # Of the sections for a webhook and for e-mail the addresses alone are the test's own.
+    delivery = alertmanager_config(mail.section())
     delivery["route"] |= {"group_wait": SECONDS, "group_interval": SECONDS}
-    delivery["receivers"][0]["webhook_configs"][0]["url_file"] = str(folder / "url")
-    for name, content in (("rules", rules), ("prometheus", config), ("alertmanager", delivery)):
-        (folder / f"{name}.json").write_text(json.dumps(content))
+    (receiver,) = delivery["receivers"]
+    receiver["webhook_configs"][0]["url_file"] = str(folder / "url")
     (folder / "url").write_text(f"http://{HOST}:{webhook.server.server_port}/")
-    dsn = f"postgres://{STATS_USER}:{pooler.passwords[STATS_USER]}@{HOST}:{pooler.port}/pgbouncer?sslmode=disable"
+    receiver["email_configs"][0] |= {
+        "auth_password_file": str(folder / "password"),
+        "tls_config": {"ca_file": str(mail.ca)},
+    }
+    (folder / "password").write_text(PASSWORD)
     with ExitStack() as running:
-        running.enter_context(
-            program(
-                programs / "prometheus-pgbouncer-exporter",
-                f"--web.listen-address={HOST}:{exporter}",
-                PGBOUNCER_EXPORTER_CONNECTION_STRING=dsn,
-            )
-        )
+        targets = {
+            "pgbouncer": running.enter_context(pgbouncer_exporter(programs, pooler)),
+            "alertmanager": alertmanager,
+            "prometheus": prometheus,
+        }
+        config["scrape_configs"] = [
+            {
+                "job_name": job["job_name"],
+                "static_configs": [{"targets": [f"{HOST}:{targets[job['job_name']]}"]}],
+                "relabel_configs": job.get("relabel_configs", []),
+            }
+            for job in config["scrape_configs"]
+        ]
+        for name, content in (("rules", rules), ("prometheus", config), ("alertmanager", delivery)):
+            (folder / f"{name}.json").write_text(json.dumps(content))
         running.enter_context(
             program(
                 programs / "prometheus-alertmanager",
@@ -167,7 +182,9 @@ def _value(prometheus: int, query: str) -> float | None:
     return float(found[0]["value"][1]) if found else None
 
 
-def test_clients_that_wait_wake_somebody_up_until_they_are_served(pooler: Pooler, on_call: Webhook) -> None:
+def test_clients_that_wait_wake_somebody_up_until_they_are_served(
+    pooler: Pooler, on_call: Webhook, mail: MailServer
+) -> None:
     assert not on_call.has("PgBouncerClientsWait", "firing")
     served = threading.Event()
 
@@ -185,31 +202,7 @@ def test_clients_that_wait_wake_somebody_up_until_they_are_served(pooler: Pooler
         for each in ended:
             each.result(120)
     until(lambda: on_call.has("PgBouncerClientsWait", "resolved"), "the alert did not clear")
+    until(lambda: mail.has("PgBouncerClientsWait", "FIRING"), "no mail says that it fires")
+    until(lambda: mail.has("PgBouncerClientsWait", "RESOLVED"), "no mail says that it cleared")
     (alert, *_) = on_call.alerts
     assert alert["annotations"]["runbook_url"] == "https://example.com/pgbouncer-saturated.md"
-
-
-def test_the_names_of_the_metrics_are_the_exporters_own(pooler: Pooler, programs: Path) -> None:
-    """Every metric of PgBouncer's in the rules is one that the exporter really has."""
-    port = ports.free_port()
-    dsn = f"postgres://{STATS_USER}:{pooler.passwords[STATS_USER]}@{HOST}:{pooler.port}/pgbouncer?sslmode=disable"
-    with program(
-        programs / "prometheus-pgbouncer-exporter",
-        f"--web.listen-address={HOST}:{port}",
-        PGBOUNCER_EXPORTER_CONNECTION_STRING=dsn,
-    ):
-        until(lambda: "pgbouncer_up 1" in _metrics(port), "the exporter has not seen PgBouncer")
-        shown = _metrics(port)
-    rules = json.dumps(rule_file(pooled_connections=20, runbooks="https://example.com"))
-    named = {word for word in rules.replace("(", " ").replace(")", " ").split() if word.startswith("pgbouncer_")}
-    assert len(named) > 6
-    assert {name for name in named if f"\n{name}" not in shown} == set()
-
-
-def _metrics(port: int) -> str:
-    try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=5) as answer:
-            text: str = answer.read().decode()
-            return text
-    except OSError:
-        return ""

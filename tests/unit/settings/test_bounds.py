@@ -29,6 +29,7 @@ BOUNDS: dict[str, Bounds] = {
     "kubernetes.namespaces.<name>.quota.pods": (1, 500, None),
     "local.databasePort": (1, 65535, None),
     "local.pgbouncerPort": (1, 65535, None),
+    "monitoring.email.port": (1, 65535, 587),
     "monitoring.retentionDays": (1, 365, 15),
     "monitoring.storageGib": (2, 1024, 10),
     "edge.replicas": (1, 10, 2),
@@ -61,7 +62,7 @@ def fields(key: str, field: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
     """By key, every value's schema and default."""
     schema = words.resolved(field)
     yield key, schema, field.get("default", schema.get("default"))
-    for reference in field.get("discriminator", {}).get("mapping", {}).values():
+    for reference in schema.get("discriminator", {}).get("mapping", {}).values():
         yield from fields(key, {"$ref": reference})
     inner = {f".{name}": value for name, value in schema.get("properties", {}).items()}
     for name, entries in ((".<name>", schema.get("additionalProperties")), ("[n]", schema.get("items"))):

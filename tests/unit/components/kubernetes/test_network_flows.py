@@ -1,20 +1,24 @@
 """Which connections the platform's NetworkPolicies allow."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 import settings
 from components.kubernetes.namespace import Namespace, NamespaceArgs
 from components.kubernetes.network_flows import Flow, Pods, platform_flows
 from ops.plan import recorder
 from settings.models import EgressSettings
+from tests.configs import FULL_MONITORING, KUBE_STATE_METRICS, MONITORING, OPERATOR_MONITORING
 from tests.unit.components.kubernetes.evaluator import Cluster, Endpoint
 from tests.unit.conftest import full_config
 
 VPC = "10.0.0.0/16"
-FOREIGN_NAMESPACES = ("kube-system", "ingress-nginx", "default")
+FOREIGN_NAMESPACES = ("kube-system", "ingress-nginx", "default", "monitoring")
 
 # The VPC CNI gives pods addresses of the VPC, in the same networks as RDS.
 ENDPOINTS = {
@@ -31,6 +35,12 @@ ENDPOINTS = {
     "pgbouncer": Endpoint(address="10.0.3.1", namespace="shared", labels={"app.kubernetes.io/name": "pgbouncer"}),
     "redis": Endpoint(address="10.0.3.2", namespace="shared", labels={"app.kubernetes.io/name": "redis"}),
     "prometheus": Endpoint(address="10.0.3.3", namespace="shared", labels={"app.kubernetes.io/name": "prometheus"}),
+    "alertmanager": Endpoint(address="10.0.3.5", namespace="shared", labels={"app.kubernetes.io/name": "alertmanager"}),
+    "kube-state-metrics": Endpoint(
+        address="10.0.3.6", namespace="shared", labels={"app.kubernetes.io/name": "kube-state-metrics"}
+    ),
+    "operators-prometheus": Endpoint(address="10.0.4.5", namespace="monitoring", labels={}),
+    "api-server": Endpoint(address="172.20.0.1"),
     "shared-stray": Endpoint(address="10.0.3.4", namespace="shared"),
     "edge": Endpoint(address="10.0.4.1", namespace="ingress-nginx", labels={"app.kubernetes.io/name": "ingress-nginx"}),
     "coredns": Endpoint(address="10.0.4.2", namespace="kube-system", labels={"k8s-app": "kube-dns"}),
@@ -46,11 +56,11 @@ ENDPOINTS = {
     "other-vpc": Endpoint(address="172.16.0.9"),
     "peered-network": Endpoint(address="192.168.7.7"),
 }
-PORTS = (22, 53, 80, 443, 587, 3000, 5432, 6379, 6432, 8000, 9121, 9127, 9464)
+PORTS = (22, 53, 80, 443, 587, 3000, 5432, 6379, 6432, 6443, 8000, 8080, 8081, 9093, 9121, 9127, 9464)
 OURS = ("django-api", "payload-cms", "shared")
 DJANGO = ("api", "worker", "django-migration")
 CMS = ("payload", "payload-migration", "payload-stray")
-SHARED = ("pgbouncer", "redis", "prometheus", "shared-stray")
+SHARED = ("pgbouncer", "redis", "prometheus", "alertmanager", "kube-state-metrics", "shared-stray")
 
 ALLOWED = {
     *((source, "coredns", protocol, 53) for source in (*DJANGO, *CMS, *SHARED) for protocol in ("TCP", "UDP")),
@@ -77,7 +87,7 @@ ALLOWED = {
 BY_ADDRESS = {
     (source, pod, "TCP", 5432)
     for source in ("pgbouncer", "django-migration", "payload-migration")
-    for pod in ("edge", "coredns", "kube-proxy", "impostor")
+    for pod in ("edge", "coredns", "kube-proxy", "impostor", "operators-prometheus")
 }
 """What an address range cannot separate from RDS: on 5432, pods in other namespaces, which deny nothing."""
 
@@ -151,6 +161,38 @@ def test_every_pod_may_ask_the_dns_servers_that_are_no_pods(prod: settings.Setti
         for protocol in ("TCP", "UDP")
     }
     assert allowed_by(cluster) == sorted(ALLOWED | BY_ADDRESS | asking)
+
+
+def monitored(prod: settings.Settings, section: Mapping[str, Any]) -> list[tuple[str, str, str, int]]:
+    found = TypeAdapter[settings.MonitoringSettings](settings.MonitoringSettings).validate_json(json.dumps(section))
+    products = prod.products.values()
+    flows = platform_flows(products=products, edge_namespace="ingress-nginx", database_cidrs=[VPC], monitoring=found)
+    return allowed_by(cluster_with(prod, flows))
+
+
+def test_alertmanager_reaches_the_people_on_call_and_kube_state_metrics_the_api_server(
+    prod: settings.Settings,
+) -> None:
+    """Port 8081 stays closed: that Prometheus cannot reach it shows that policies are enforced."""
+    section = {**FULL_MONITORING, "kubeStateMetrics": {**KUBE_STATE_METRICS, "apiServerCidrs": ["172.20.0.1/32"]}}
+    more = {
+        ("prometheus", "alertmanager", "TCP", 9093),
+        ("alertmanager", "r2", "TCP", 443),
+        ("alertmanager", "r2", "TCP", 587),
+        ("prometheus", "kube-state-metrics", "TCP", 8080),
+        ("kube-state-metrics", "api-server", "TCP", 443),
+        ("kube-state-metrics", "api-server", "TCP", 6443),
+    }
+    assert monitored(prod, section) == sorted(ALLOWED | BY_ADDRESS | more)
+    less = {("alertmanager", "r2", "TCP", 587), *(flow for flow in more if "kube-state-metrics" in flow)}
+    assert monitored(prod, MONITORING) == sorted((ALLOWED | BY_ADDRESS | more) - less)
+
+
+def test_the_operators_prometheus_reads_the_exporters_from_its_namespace(prod: settings.Settings) -> None:
+    of_prometheus = {flow for flow in ALLOWED if flow[0] == "prometheus" and flow[3] != 53}
+    moved = {("operators-prometheus", pod, protocol, port) for _, pod, protocol, port in of_prometheus}
+    expected = (ALLOWED | BY_ADDRESS) - of_prometheus | moved
+    assert monitored(prod, OPERATOR_MONITORING) == sorted(expected)
 
 
 def test_a_product_asks_for_pod_identity_and_a_vpc_endpoint(prod: settings.Settings) -> None:

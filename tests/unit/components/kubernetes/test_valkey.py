@@ -19,7 +19,8 @@ COMPONENT = "urn:pulumi:prod::lightwave::lightwave:kubernetes:Valkey::valkey"
 PASSWORD, METRICS_PASSWORD = "open-sesame", "count-me-in"
 METRICS_COMMANDS = (
     "-@all +ping +client|setname +command|info +config|get +info "
-    "+latency|histogram +latency|latest +slowlog|get +slowlog|len"
+    "+latency|histogram +latency|latest +slowlog|get +slowlog|len "
+    "%R~celery +llen +memory|usage +select +type"
 )
 NAME = {"app.kubernetes.io/name": "redis"}
 
@@ -246,6 +247,7 @@ def test_what_runs(recorded: Recording) -> None:
         {"name": "REDIS_ADDR", "value": "redis://127.0.0.1:6379"},
         {"name": "REDIS_USER", "value": "metrics"},
         {"name": "REDIS_PASSWORD", "valueFrom": password},
+        {"name": "REDIS_EXPORTER_CHECK_SINGLE_KEYS", "value": "db0=celery"},
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,25 +13,23 @@ from components.monitoring.rules import alerts
 from ops.plan import recorder
 from ops.plan.recorder import Recording
 from policies.rules.model import Secret
-from tests.configs import MONITORING
+from tests.configs import EMAIL, MONITORING
+from tests.watched import OWN, every_alert
 
 WEBHOOK = "https://chat.example.com/hook/sentinel"
 STATEFUL_SET = "kubernetes:apps/v1:StatefulSet"
 
 
-def given(**changes: Any) -> PrometheusArgs:
-    section = {**MONITORING, "webhookUrl": WEBHOOK, "storageClass": "gp3"}
-    known = {
-        "namespace": "shared",
-        "settings": settings.MonitoringSettings.model_validate(section),
-        "pooled_connections": 210,
-        "valkey": True,
-    }
-    return PrometheusArgs(**{**known, **changes})
+def given(section: Mapping[str, Any], **changes: Any) -> PrometheusArgs:
+    whole = {**MONITORING, "webhookUrl": WEBHOOK, "storageClass": "gp3", **section}
+    return PrometheusArgs(
+        settings=settings.OwnMonitoringSettings.model_validate_json(json.dumps(whole)),
+        watched=replace(OWN, **{"pooled_connections": 210, "pods": False, **changes}),
+    )
 
 
-def recording(**changes: Any) -> Recording:
-    return recorder.record(lambda: Prometheus("monitoring", given(**changes)), stack="prod")
+def recording(section: Mapping[str, Any] | None = None, **changes: Any) -> Recording:
+    return recorder.record(lambda: Prometheus("monitoring", given(section or {}, **changes)), stack="prod")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +75,26 @@ def test_without_valkey_it_is_not_a_target() -> None:
     assert "valkey" not in [job["job_name"] for job in found["scrape_configs"]]
 
 
+def test_kube_state_metrics_is_asked_for_its_pods_and_must_not_be_reached_at_its_other_port() -> None:
+    recorded = recording(pods=True)
+    jobs = {job["job_name"]: job for job in config(recorded, "prometheus", "config.json")["scrape_configs"]}
+    state, denied = jobs["kube-state-metrics"], jobs["denied"]
+    host = "kube-state-metrics-metrics.shared.svc.cluster.local"
+    assert [(job["dns_sd_configs"][0]["names"], job["dns_sd_configs"][0]["port"]) for job in (state, denied)] == [
+        ([host], 8080),
+        ([host], 8081),
+    ]
+    assert state["honor_labels"], "else the namespace of each pod would be this target's"
+    found = recorded.one("kubernetes:core/v1:Service", "monitoring-kube-state-metrics-metrics").inputs["spec"]
+    assert found["selector"] == {"app.kubernetes.io/name": "kube-state-metrics"}
+
+
+def test_targets_are_labelled_as_the_operator_labels_them(recorded: Recording) -> None:
+    labelled = {"target_label": "namespace", "replacement": "shared"}
+    for job in config(recorded, "prometheus", "config.json")["scrape_configs"]:
+        assert job.get("relabel_configs", [labelled]) == [labelled]
+
+
 def test_the_volume_is_never_filled(recorded: Recording) -> None:
     prometheus = spec(recorded, "prometheus")
     (claim,) = prometheus["volumeClaimTemplates"]
@@ -110,6 +129,27 @@ def test_the_webhook_is_a_secret_that_is_read_at_each_alert(recorded: Recording)
     assert {"name": "webhook", "mountPath": "/etc/alertmanager-webhook", "readOnly": True} in container["volumeMounts"]
 
 
+def test_the_password_of_the_mail_server_is_a_secret_too() -> None:
+    recorded = recording({"email": EMAIL})
+    assert recorded.one("kubernetes:core/v1:Secret", "monitoring-alertmanager-email").inputs["stringData"] == Secret(
+        {"password": EMAIL["password"]}
+    )
+    assert EMAIL["password"] not in json.dumps(config(recorded, "alertmanager", "config.json"))
+    pod = spec(recorded, "alertmanager")["template"]["spec"]
+    assert [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v] == [
+        "alertmanager-webhook",
+        "alertmanager-email",
+    ]
+    assert {"name": "email", "mountPath": "/etc/alertmanager-email", "readOnly": True} in pod["containers"][0][
+        "volumeMounts"
+    ]
+
+
+def test_without_a_webhook_there_is_no_secret_for_it() -> None:
+    recorded = recording({"email": EMAIL, "webhookUrl": None})
+    assert [r.name for r in recorded.of_type("kubernetes:core/v1:Secret")] == ["monitoring-alertmanager-email"]
+
+
 def test_a_changed_rule_restarts_prometheus_alone(recorded: Recording) -> None:
     changed = recording(pooled_connections=99)
     assert spec(changed, "prometheus") != spec(recorded, "prometheus")
@@ -118,7 +158,9 @@ def test_a_changed_rule_restarts_prometheus_alone(recorded: Recording) -> None:
 
 def test_every_alert_names_a_runbook_that_exists(recorded: Recording) -> None:
     (group,) = config(recorded, "prometheus", "rules.json")["groups"]
-    assert len(group["rules"]) == len(list(alerts(pooled_connections=1))) > 8
+    assert len(group["rules"]) == len(list(alerts(given({}).watched))) > 8
+    runbooks = {alert.runbook for alert in every_alert().values()}
+    assert runbooks == {url.rpartition("/")[2] for url in (r["annotations"]["runbook_url"] for r in group["rules"])}
     for rule in group["rules"]:
         url = rule["annotations"]["runbook_url"]
         assert url.startswith("https://git.example.com/platform/docs/runbooks/")
