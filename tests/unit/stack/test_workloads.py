@@ -46,7 +46,7 @@ def different(before: Recording, after: Recording) -> list[RecordedResource]:
 
 def test_a_stack_that_names_no_image_declares_the_guard_rails_alone(released: Recording) -> None:
     prod = record_stack("prod", overrides={"lightwave:services": {}})
-    assert {r.name for r in prod.of_type(DEPLOYMENT)} == {"pgbouncer-deployment"}
+    assert {r.name for r in prod.of_type(DEPLOYMENT)} == {"pgbouncer-deployment", "edge-cloudflared-deployment"}
     assert not prod.of_type(JOB)
     added = different(prod, released)
     assert {r.urn for r in prod.resources} & {r.urn for r in added} == set()

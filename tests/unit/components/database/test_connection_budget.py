@@ -14,8 +14,9 @@ from tests.unit.conftest import full_config, local_state
 def configured(stack: str, **sections: Any) -> Settings:
     """The stack with whole sections of its config replaced, products with entries merged in."""
     config = full_config(stack)
-    # It requires Django, which the tables here may not have.
-    config.pop("lightwave:valkey", None)
+    # They require Django and Payload, which the tables here may not have.
+    for section in ("valkey", "edge"):
+        config.pop(f"lightwave:{section}", None)
     for name, value in sections.items():
         config[f"lightwave:{name}"] = {**config.get(f"lightwave:{name}", {}), **value}
     return settings.load(stack, config, local=local_state() if stack == "dev" else None)
