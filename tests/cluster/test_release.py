@@ -21,6 +21,8 @@ from tests.cluster.program import STORAGE_CLASS, Program
 from tests.cluster.workloads import CONTAINER, EDGE_NAMESPACE, KINDS, pod
 from tests.required import not_here
 
+pytestmark = pytest.mark.slow
+
 CMS, SHOP = "payload-cms", "django-api"
 COUNTS = {
     (CMS, "payload"): 2,
