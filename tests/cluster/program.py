@@ -118,10 +118,11 @@ class Program:
 
 def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
     """The prod stack with the tests' images and facts; `sections` are laid over its config, section by section."""
-    # The releases of `sections` alone.
-    given = config.stack_config("prod") | {"lightwave:services": {}}
+    # The releases of `sections` alone. No edge: without Cloudflare, cloudflared does not become ready.
+    given = config.stack_config("prod") | {"lightwave:services": {}, "lightwave:edge": {}}
     made = {
         **FACTS_OF_PROD,
+        "edge": {},
         "pgbouncer": {
             "image": _short(values.images[images.PGBOUNCER]),
             "exporterImage": _short(values.images[images.PGBOUNCER_EXPORTER]),
