@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from settings import ROOT
+from tests.unit.syntax import tree_of
 from tests.unit.test_docs import FILES
 
 FOLDERS = ("settings", "components", "policies", "stack", "ops", "bootstrap")
@@ -27,7 +28,7 @@ def decorators(tree: ast.AST) -> Iterator[tuple[str, dict[str, str]]]:
 
 @pytest.mark.parametrize("name", CHECKED)
 def test_dataclasses_are_frozen_slotted_and_keyword_only(name: str) -> None:
-    for class_, given in decorators(ast.parse((ROOT / name).read_text())):
+    for class_, given in decorators(tree_of(ROOT / name)):
         wanted = {"frozen", "slots", *(["kw_only"] if name.partition("/")[0] in KEYWORD_ONLY else [])}
         assert wanted <= {key for key, value in given.items() if value == "True"}, class_
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 import settings
+from tests.unit.syntax import tree_of
 
 OURS = {"settings", "components", "stack", "policies", "ops", "bootstrap", "tests"}
 MAY_IMPORT = {
@@ -20,7 +21,7 @@ def imported(path: str) -> Iterator[str]:
     """The dotted names of this project's modules that a file, or the files below a folder, import."""
     start = settings.ROOT / path
     for file in [start] if start.is_file() else start.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.Import):
                 yield from (name.name for name in node.names)
             elif isinstance(node, ast.ImportFrom):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import settings
+from tests.unit.syntax import tree_of
 
 PROGRAM = settings.ROOT / "__main__.py"
 
@@ -14,7 +15,7 @@ def test_it_is_at_most_120_lines() -> None:
 
 
 def test_it_asserts_nothing_and_names_no_framework() -> None:
-    nodes = list(ast.walk(ast.parse(PROGRAM.read_text())))
+    nodes = list(ast.walk(tree_of(PROGRAM)))
     assert not [node.lineno for node in nodes if isinstance(node, ast.Assert)]
     names = set(settings.APPLICATION_SECRETS)
     assert names == {"payload", "django"}
@@ -25,7 +26,7 @@ def test_it_asserts_nothing_and_names_no_framework() -> None:
 def test_the_sdk_of_dashboards_is_imported_where_a_stack_has_monitoring() -> None:
     guarded = [
         inner.module
-        for node in ast.walk(ast.parse(PROGRAM.read_text()))
+        for node in ast.walk(tree_of(PROGRAM))
         if isinstance(node, ast.If) and ast.unparse(node.test) == "settings.monitoring"
         for inner in node.body
         if isinstance(inner, ast.ImportFrom)

@@ -14,6 +14,7 @@ from ops.errors import ExitCode, FailedError
 from ops.plan.review import golden_at
 from settings import ROOT
 from settings.problems import OperatorError, Problem
+from tests.unit.syntax import tree_of
 from tests.unit.test_docs import FILES
 
 CHECKED = [name for name in FILES if name.endswith(".py") and name.partition("/")[0] in ("ops", "settings")]
@@ -24,7 +25,7 @@ PASSED_ON = ("problem", "problems", "list(problems)")
 @cache
 def error_classes() -> frozenset[str]:
     """Names of OperatorError and of everything below it."""
-    trees = [ast.parse((ROOT / name).read_text()) for name in CHECKED]
+    trees = [tree_of(ROOT / name) for name in CHECKED]
     defined = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     classes, found = {"OperatorError"}, 0
     while found != len(classes):
@@ -36,7 +37,7 @@ def error_classes() -> frozenset[str]:
 
 def errors(name: str) -> Iterator[ast.Call]:
     """The calls in a file that make an OperatorError, of any class, or a Problem."""
-    for node in ast.walk(ast.parse((ROOT / name).read_text())):
+    for node in ast.walk(tree_of(ROOT / name)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {*error_classes(), "Problem"}:
             yield node
 
