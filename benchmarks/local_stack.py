@@ -1,0 +1,64 @@
+"""A local stack in a copy of the project, and how long the operator's commands take on it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.checkout import copy_project
+
+COPIED = ("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock", "local", "components", "settings", "stack", "ops")
+POLICIES = "policies"
+_SECONDS = 1800
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalStack:
+    """The dev stack of a copy."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+    def timed(self, command: str) -> float:
+        """Wall-clock seconds of one of the operator's commands. Raises CalledProcessError where it fails."""
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "ops", command, "--stack", "dev"],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            timeout=_SECONDS,
+            check=True,
+        )
+        return time.monotonic() - began
+
+
+@contextmanager
+def local_stack(config: Mapping[str, Any], *, pulumi: bool) -> Iterator[LocalStack]:
+    """A stack that is not up yet, with these keys in its config; removed with all that it started."""
+    root = Path(tempfile.mkdtemp(prefix="lightwave-bench-"))
+    root.chmod(0o755)  # for the user who runs the servers
+    copy_project([*COPIED, POLICIES], root)
+    file = root / "Pulumi.dev.yaml"
+    document = yaml.safe_load(file.read_text())
+    document["config"] |= config
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    path = os.environ["PATH"].split(os.pathsep)
+    if not pulumi:
+        path = [folder for folder in path if not (Path(folder) / "pulumi").exists()]
+    environment = {**os.environ, "PATH": os.pathsep.join(path), "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    stack = LocalStack(root=root, environment=environment)
+    try:
+        yield stack
+    finally:
+        subprocess.run([sys.executable, "-m", "ops", "down", "--wipe"], cwd=root, env=environment, check=False)
+        shutil.rmtree(root, ignore_errors=True)
