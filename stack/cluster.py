@@ -23,6 +23,8 @@ class Cluster:
 
     provider: kubernetes.Provider
     namespaces: Mapping[str, Namespace]
+    wait_for_rollout: bool
+    """Whether an update waits until pods are ready."""
 
     def shared(self, *after: pulumi.Resource) -> pulumi.ResourceOptions:
         """Options of a component in the shared namespace that is created after others."""
@@ -68,4 +70,4 @@ def cluster(settings: Settings, on: KubernetesSettings, database: Database) -> C
     }
     if aws:
         Previewers("previewers", PreviewersArgs(group=PREVIEWERS), pulumi.ResourceOptions(provider=provider))
-    return Cluster(provider=provider, namespaces=namespaces)
+    return Cluster(provider=provider, namespaces=namespaces, wait_for_rollout=on.wait_for_rollout)

@@ -45,7 +45,7 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
             tunnel_id=tunnel.tunnel_id,
             token=tunnel.token,
             rotations=settings.rotations,
-            wait_for_rollout=settings.kubernetes is None or settings.kubernetes.wait_for_rollout,
+            wait_for_rollout=cluster.wait_for_rollout,
         ),
         cluster.shared(tunnel),
     )

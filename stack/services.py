@@ -85,6 +85,6 @@ def services(settings: Settings, media: MediaSettings, platform: Platform) -> di
                 env=env,
                 ca_pem=platform.certificates.of_all,
                 provider=platform.cluster.provider,
-                wait_for_rollout=settings.kubernetes is None or settings.kubernetes.wait_for_rollout,
+                wait_for_rollout=platform.cluster.wait_for_rollout,
             )
     return envs

@@ -27,6 +27,8 @@ export default function Layout({ children }: { children: ReactNode }) {
   )
 }
 """
+PAYLOAD_COMMAND = ("node", "--conditions=production", "node_modules/payload/bin.js")
+"""Payload's command line; the example's migrate.mjs says what the condition is for."""
 _SECONDS = 1200
 
 
@@ -109,8 +111,7 @@ def _build_old_site(folder: Path) -> None:
     (pages / "layout.tsx").write_text(LAYOUT)
     shutil.rmtree(folder / "src" / "migrations")
     for arguments in (["migrate:create", "initial"], ["migrate"]):
-        payload = ["node", "--conditions=production", "node_modules/payload/bin.js", *arguments]
-        _run(payload, folder, PAYLOAD_SECRET="build", SQLITE_URL="file:site.db")
+        _run([*PAYLOAD_COMMAND, *arguments], folder, PAYLOAD_SECRET="build", SQLITE_URL="file:site.db")
     _run(["npx", "next", "build", "--no-lint"], folder)
 
 

@@ -25,8 +25,6 @@ from tests.integration.conftest import Platform
 from tests.required import not_here
 
 _START_SECONDS = 60
-PAYLOAD_COMMAND = ("node", "--conditions=production", "node_modules/payload/bin.js")
-"""Payload's command line; the example's migrate.mjs says what the condition is for."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -131,7 +129,7 @@ def migrated_payload(platform: Platform) -> Service:
 
 def payload_command(service: Service, *arguments: str, **overrides: str) -> str:
     """Runs Payload's command line and gives its output."""
-    return service.run(*PAYLOAD_COMMAND, *arguments, **overrides)
+    return service.run(*builds.PAYLOAD_COMMAND, *arguments, **overrides)
 
 
 @pytest.fixture(scope="session")

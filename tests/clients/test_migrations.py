@@ -10,7 +10,8 @@ import psycopg
 import pytest
 
 from settings import FRAMEWORKS
-from tests.clients.conftest import PAYLOAD_COMMAND, Service, through
+from tests.clients.builds import PAYLOAD_COMMAND
+from tests.clients.conftest import Service, through
 from tests.clients.proxy import proxied
 from tests.integration.conftest import Platform
 

@@ -1,4 +1,4 @@
-"""Alertmanager's configuration: who is told, and how."""
+"""Alertmanager's configuration: who is notified, and how."""
 
 import json
 from typing import Any
