@@ -15,18 +15,18 @@ def admin_login(settings: Settings) -> tuple[Endpoint, SecretStr]:
 
     Raises OperatorError where the stack is local, or Secrets Manager cannot be asked.
     """
-    production = settings.production
-    if production is None:
+    on_rds = settings.on_rds
+    if on_rds is None:
         raise OperatorError(
             f"stack {settings.stack}: its database is local; its login is in its own state",
             f"make env STACK={settings.stack} SERVICE=<service>",
         )
-    login = json.loads(aws.secret(admin_secret(settings.stack), production.aws.region))
-    tunnel = production.rds.admin_endpoint
+    login = json.loads(aws.secret(admin_secret(settings.stack), on_rds.aws.region))
+    tunnel = on_rds.rds.admin_endpoint
     endpoint = Endpoint(
         host=tunnel.host if tunnel else login["host"],
         port=tunnel.port if tunnel else int(login["port"]),
         sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-        sslrootcert=str(ROOT / production.rds.ca_file),
+        sslrootcert=str(ROOT / on_rds.rds.ca_file),
     )
     return endpoint, SecretStr(login["password"])

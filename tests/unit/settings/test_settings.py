@@ -15,15 +15,15 @@ from tests.unit.settings.changes import SECRET, load, put
 def test_the_database_decides_whether_a_stack_is_local(stack: str, is_local: bool) -> None:
     loaded = load(stack, full_config("dev" if is_local else "prod"))
     assert loaded.is_local is is_local
-    assert (loaded.production is None) is is_local
+    assert (loaded.on_rds is None) is is_local
     assert (loaded.local is not None) is is_local
 
 
-def test_production_is_what_a_stack_on_rds_always_has() -> None:
+def test_a_stack_on_rds_always_has_these_sections() -> None:
     loaded = load("prod", full_config("prod"))
-    production = loaded.production
-    assert production
-    sections = (production.rds, production.aws, production.kubernetes, production.media)
+    on_rds = loaded.on_rds
+    assert on_rds
+    sections = (on_rds.rds, on_rds.aws, on_rds.kubernetes, on_rds.media)
     assert sections == (loaded.database, loaded.aws, loaded.kubernetes, loaded.media)
 
 
