@@ -50,6 +50,7 @@ from settings.names import (
     HOST,
     KNOWN_AT_DEPLOY,
     PAYLOAD_PORT,
+    PLAIN_NAMES,
     PRODUCT_EXTENSIONS_SCHEMA,
     PROJECT,
     RESERVED_PRODUCTS,

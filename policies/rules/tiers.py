@@ -17,13 +17,15 @@ def default_tags(resource: Resource) -> object:
     return value_at(value, "tags")
 
 
-def is_production(resources: Sequence[Resource]) -> bool:
-    """Whether they are production's: the stack is called `prod`, or a tier other than staging has RDS.
+def is_staging(resource: Resource) -> bool:
+    """Whether its AWS provider's tag `tier` says so, and its stack is not `prod`. A tag of its own does not count."""
+    return not _is_prods(resource) and value_at(default_tags(resource), "tier") == "staging"
 
-    The tier is the tag `tier` of the AWS provider. A tag of the resource's own counts for nothing.
-    """
-    return any(
-        resource.urn.startswith("urn:pulumi:prod::")
-        or (resource.kind in SERVERS and value_at(default_tags(resource), "tier") != "staging")
-        for resource in resources
-    )
+
+def is_production(resources: Sequence[Resource]) -> bool:
+    """Whether they are production's: the stack is called `prod`, or has RDS that is not staging's."""
+    return any(_is_prods(r) or (r.kind in SERVERS and not is_staging(r)) for r in resources)
+
+
+def _is_prods(resource: Resource) -> bool:
+    return resource.urn.startswith("urn:pulumi:prod::")

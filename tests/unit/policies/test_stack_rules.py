@@ -155,6 +155,14 @@ def test_a_stack_that_hides_its_tier_is_production(hidden: Resource) -> None:
     assert answers("rds-multi-az", [replace(hidden, inputs={**hidden.inputs, "multiAz": False})])
 
 
+def test_a_secret_of_staging_may_go_at_once_and_a_key_may_not() -> None:
+    secret = resource(tokens.AWS_SECRET, {"recoveryWindowInDays": 0})
+    assert answers("recoverable", [of_tier("staging", secret)]) == []
+    assert answers("recoverable", [of_tier("production", secret)])
+    assert answers("recoverable", [secret])
+    assert answers("recoverable", [of_tier("staging", resource(tokens.KMS_KEY, {"deletionWindowInDays": 0}))])
+
+
 def test_one_server_that_says_staging_does_not_speak_for_another() -> None:
     assert len(answers("data-protected", [replace(ROLE, protect=False), of_tier("staging"), INSTANCE])) == 1
 
