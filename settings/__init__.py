@@ -62,6 +62,7 @@ from settings.names import (
     VALKEY_PASSWORD,
     VALKEY_SECRETS,
     admin_secret,
+    named,
 )
 from settings.problems import Key, Mistake, SettingsError
 from settings.report import refusal

@@ -97,6 +97,11 @@ def label(stack: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
 
 
+def named(base: str, stack: str) -> str:
+    """A name of the stack's own: with the stack's name at its end, and for `PRODUCTION` as it is."""
+    return base if stack == PRODUCTION else f"{base}-{label(stack)}"
+
+
 def is_own(stack: str, name: str) -> bool:
     """Whether a name that all stacks could see may be this stack's: it has the stack's name as a part of its own.
 

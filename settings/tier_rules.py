@@ -40,22 +40,22 @@ def singletons(tier: str, media: MediaSettings) -> Iterator[Mistake]:
 
 def database_names(stack: str, rds: RdsSettings) -> Iterator[Mistake]:
     """Everything at AWS is named after the instance."""
-    yield from _own(stack, ("database", "identifier"), rds.identifier, _named(names.PROJECT, stack))
+    yield from _own(stack, ("database", "identifier"), rds.identifier, names.named(names.PROJECT, stack))
 
 
 def media_names(stack: str, media: MediaSettings) -> Iterator[Mistake]:
     """The bucket and the domain are perhaps beside production's, in the same account and zone."""
-    yield from _own(stack, ("media", "bucket"), media.bucket, _named(names.BUCKET, stack))
+    yield from _own(stack, ("media", "bucket"), media.bucket, names.named(names.BUCKET, stack))
     yield from _own(stack, ("media", "domain"), media.domain, _host(media.domain, stack))
 
 
 def cluster_names(stack: str, server: str, kubernetes: KubernetesSettings) -> Iterator[Mistake]:
     """Inside a cluster the names are the same in every stack, so each stack has a cluster of its own."""
     if server == "rds":  # a local stack's context is one of kind or k3d
-        yield from _own(stack, ("kubernetes", "cluster"), kubernetes.cluster, _named(names.PROJECT, stack))
+        yield from _own(stack, ("kubernetes", "cluster"), kubernetes.cluster, names.named(names.PROJECT, stack))
         if kubernetes.context is not None:
             key = ("kubernetes", "context")
-            yield from _own(stack, key, kubernetes.context, _named(names.PROJECT, stack))
+            yield from _own(stack, key, kubernetes.context, names.named(names.PROJECT, stack))
 
 
 def hostnames(stack: str, edge: EdgeSettings) -> Iterator[Mistake]:
@@ -69,14 +69,10 @@ RULES = (tiers, protection, availability, singletons, database_names, media_name
 
 def _own(stack: str, key: Key, name: str, example: str) -> Iterator[Mistake]:
     if not names.is_own(stack, name):
-        what = f"{shown(name)} may be another stack's"
+        what = f"{shown(name)} may belong to another stack"
         yield Mistake(key, what, f'a name with "{names.label(stack)}" in it, such as {example}')
-
-
-def _named(base: str, stack: str) -> str:
-    return f"{base}-{names.label(stack)}"
 
 
 def _host(name: str, stack: str) -> str:
     first, _, rest = name.partition(".")
-    return f"{_named(first, stack)}.{rest}"
+    return f"{names.named(first, stack)}.{rest}"

@@ -163,7 +163,8 @@ def secrets(stack: str, stack_file: Mapping[str, Any], backend: str) -> str:
         return "encrypted by Pulumi Cloud"
     raise OperatorError(
         f"the secrets of {stack} would be encrypted with a passphrase (Pulumi.{stack}.yaml: secretsprovider)",
-        f"pulumi stack change-secrets-provider --stack {stack} 'awskms://alias/lightwave-state?region=<region>'",
+        f"pulumi stack change-secrets-provider --stack {stack} "
+        f"'awskms://alias/{config.named('lightwave-state', stack)}?region=<region>'",
     )
 
 

@@ -162,7 +162,7 @@ def test_the_plain_names_are_prods() -> None:
 def test_a_local_stacks_bucket_is_its_own_and_leaves_the_zone_alone() -> None:
     found = problems("dev", {"media": MEDIA})
     assert found["lightwave:media.bucket"][0] == (
-        '"lightwave-media" may be another stack\'s; expected: a name with "dev" in it, such as lightwave-media-dev'
+        '"lightwave-media" may belong to another stack; expected: a name with "dev" in it, such as lightwave-media-dev'
     )
     assert "such as cdn-dev.a.site" in found["lightwave:media.domain"][0]
     assert "is on; expected: false: production's stack owns" in found["lightwave:media.zoneSingletons"][0]
