@@ -35,7 +35,7 @@ def preview(stack: str) -> ExitCode:
 
 
 def verify(stack: str, *, as_json: bool = False) -> ExitCode:
-    """Proves the running platform against the product table; in production it only reads.
+    """Proves the running platform against the product table; on RDS it only reads.
 
     Raises OperatorError where the platform cannot be reached.
     """

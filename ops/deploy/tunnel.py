@@ -135,7 +135,7 @@ def _endpoint(identifier: str, region: str) -> tuple[str, int]:
 
 
 def check_reachable(
-    host: str, port: int, timeout_s: float, *, stack: str = "prod", environment: Mapping[str, str] = os.environ
+    host: str, port: int, timeout_s: float, *, stack: str, environment: Mapping[str, str] = os.environ
 ) -> None:
     """Returns when a PostgreSQL that speaks TLS answers at `host`:`port`; waits `timeout_s` for each step of it.
 
