@@ -9,19 +9,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_cloudflare as cloudflare
 
+from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
+
 LOGIN_PATH = "/api/users/login"
 """Payload's; its admin pages use it too."""
-
-SECURITY_HEADERS = {
-    # One year. Without includeSubDomains: other names of the zone are not this stack's.
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-"""Headers of every response, whatever the service set."""
-FRAMES = ("Content-Security-Policy", "frame-ancestors 'self'")
-"""Added to a policy of the service's own: browsers apply both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +60,7 @@ def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:
         action="redirect",
         action_parameters=cloudflare.RulesetRuleActionParametersArgs(
             from_value=cloudflare.RulesetRuleActionParametersFromValueArgs(
-                status_code=301,
+                status_code=REDIRECT_STATUS,
                 target_url=cloudflare.RulesetRuleActionParametersFromValueTargetUrlArgs(
                     expression='concat("https://", http.host, http.request.uri.path)'
                 ),

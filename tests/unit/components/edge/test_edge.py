@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 import settings
-from components.edge.protection import SECURITY_HEADERS, Protection, ProtectionArgs
+from components.edge.protection import Protection, ProtectionArgs
+from components.edge.responses import SECURITY_HEADERS
 from components.edge.tunnel import Tunnel, TunnelArgs
 from ops.plan import recorder
 from ops.plan.recorder import Recording
@@ -70,6 +71,8 @@ def test_the_zones_rules_are_for_the_hostnames_alone() -> None:
         "http_ratelimit": f'({ours} and starts_with(lower(http.request.uri.path), "/api/users/login"))',
         "http_response_headers_transform": f"({ours})",
     }
+    target = rules["http_request_dynamic_redirect"]["actionParameters"]["fromValue"]
+    assert (target["statusCode"], target["preserveQueryString"]) == (308, True)
     assert rules["http_ratelimit"]["ratelimit"] == {
         "characteristics": ["cf.colo.id", "ip.src"],
         "period": 60,
