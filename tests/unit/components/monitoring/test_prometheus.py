@@ -74,7 +74,7 @@ def test_targets_are_found_by_dns(recorded: Recording) -> None:
 
 @pytest.mark.parametrize(("server", "job"), [("valkey", "valkey"), ("edge", "cloudflared")])
 def test_what_does_not_run_is_not_a_target(server: str, job: str) -> None:
-    found = config(recording(**{server: False}), "prometheus", "config.json")
+    found = config(recording(None, **{server: False}), "prometheus", "config.json")
     assert job not in [each["job_name"] for each in found["scrape_configs"]]
 
 
