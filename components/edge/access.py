@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
+
+from components.cloudflare_sdk import cloudflare
 
 from components.edge.responses import ADMIN_PATH
 

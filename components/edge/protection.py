@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
+
+from components.cloudflare_sdk import cloudflare
 
 from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
 
