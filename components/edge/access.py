@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
-
 from components.edge.responses import ADMIN_PATH
 
 SESSION = "24h"

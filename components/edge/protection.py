@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
-
 from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
 
 LOGIN_PATH = "/api/users/login"
