@@ -198,7 +198,8 @@ def deployed(stack: str, pulumi_home: Path) -> Iterator[Deployed]:
         )
         found.configure("pgbouncer", **IMAGES)
         found.configure("valkey", **VALKEY_IMAGES, storageClass="gp3")
-        found.configure("edge", image=f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}")
+        image = f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}"
+        found.configure("edge", image=image, admins=["ana@example.com", "example.org"])
         found.configure("kubernetes", waitForRollout=False, edgeNamespace="traefik")
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(
