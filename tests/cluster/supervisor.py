@@ -21,6 +21,9 @@ PID_FILE = "site.pid"
 SUPERVISOR_FILE = "supervisor.pid"
 _INIT = Path(__file__).parent / "site-init.sh"
 _SECONDS = 20
+_SHARES = 32 * 1024
+"""Weight of all pods together: of 32 processes of this machine. It would be of one, and they would starve beside a busy
+build."""
 
 
 def controllers() -> list[Path]:
@@ -38,6 +41,8 @@ def make_cgroup(name: str) -> None:
             for file in ("cpuset.cpus", "cpuset.mems"):
                 if (path / file).exists():
                     (path / file).write_text((path.parent / file).read_text())
+            if (path / "cpu.shares").exists():
+                (path / "cpu.shares").write_text(str(_SHARES))
 
 
 def remove_cgroup(name: str) -> None:
