@@ -21,9 +21,9 @@ PID_FILE = "site.pid"
 SUPERVISOR_FILE = "supervisor.pid"
 _INIT = Path(__file__).parent / "site-init.sh"
 _SECONDS = 20
-_SHARES = 32 * 1024
-"""Weight of all pods together: of 32 processes of this machine. It would be of one, and they would starve beside a busy
-build."""
+_SHARES = 8 * 1024
+"""Weight of all pods together: of eight processes of this machine. Without it they have that of one, and starve beside
+a busy build."""
 
 
 def controllers() -> list[Path]:
