@@ -15,15 +15,14 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
     """Declares the edge of the hostnames in `section`, in the account and zone of `media`."""
     hostnames = tuple(section.hostnames.values())
     guards: list[pulumi.Resource] = []
+    protection = None
     if section.admins:
         guards.append(
             Access("edge-access", AccessArgs(account_id=media.account_id, hostnames=hostnames, admins=section.admins))
         )
     if media.zone_singletons:
-        protection = ProtectionArgs(
-            zone_id=media.zone_id, hostnames=hostnames, logins_per_minute=section.logins_per_minute
-        )
-        guards.append(Protection("edge-protection", protection))
+        protection = Protection("edge-protection", ProtectionArgs(zone_id=media.zone_id, hostnames=hostnames))
+        guards += protection.before_names
     tunnel = Tunnel(
         "edge-tunnel",
         TunnelArgs(
@@ -36,7 +35,7 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
         # No hostname resolves before it is guarded.
         pulumi.ResourceOptions(depends_on=guards),
     )
-    Cloudflared(
+    pods = Cloudflared(
         "edge-cloudflared",
         CloudflaredArgs(
             namespace=SHARED_NAMESPACE,
@@ -49,6 +48,8 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
         ),
         cluster.shared(tunnel),
     )
+    if protection:
+        protection.limit_logins(section.login_limit, free=section.plan == "free", after=[tunnel, pods])
 
 
 def _origin(product: Product) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 
-ADMIN_PATH = "admin"
-"""Payload's and Django's, and everything below it."""
+from components.cloudflare_sdk import cloudflare
+from components.edge.responses import ADMIN_PATH
+
 SESSION = "24h"
 """How long a browser stays admitted."""
 

@@ -1,4 +1,4 @@
-"""What Cloudflare does with each request for the hostnames: https only, few logins, security headers.
+"""What Cloudflare does with each request for the hostnames: https only, security headers, few logins.
 
 A zone has one ruleset per phase, so exactly one stack may declare them.
 """
@@ -7,21 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
+
+from components.cloudflare_sdk import cloudflare
+from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
 
 LOGIN_PATH = "/api/users/login"
 """Payload's; its admin pages use it too."""
 
-SECURITY_HEADERS = {
-    # One year. Without includeSubDomains: other names of the zone are not this stack's.
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-"""Headers of every response, whatever the service set."""
-FRAMES = ("Content-Security-Policy", "frame-ancestors 'self'")
-"""Added to a policy of the service's own: browsers apply both."""
+
+FREE_SECONDS, SECONDS = 10, 60
+"""How long logins are counted, and then refused. Cloudflare's free plan takes no other value than the first:
+https://developers.cloudflare.com/waf/rate-limiting-rules/#availability."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,33 +26,48 @@ class ProtectionArgs:
 
     zone_id: str
     hostnames: Sequence[str]
-    logins_per_minute: int
-    """Per address and data centre of Cloudflare's."""
 
 
 class Protection(pulumi.ComponentResource):
-    """The zone's rulesets for redirects, rate limits and response headers, each for the hostnames alone."""
+    """The zone's rulesets for redirects, response headers and rate limits."""
+
+    before_names: Sequence[pulumi.Resource]
+    """What must be there before a hostname resolves."""
 
     def __init__(self, name: str, args: ProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:edge:Protection", name, {}, opts)
         self._name = name
         self._zone_id = args.zone_id
         quoted = " ".join(f'"{hostname}"' for hostname in args.hostnames)
-        ours = f"http.host in {{{quoted}}}"
-        self._ruleset("https", "http_request_dynamic_redirect", _redirect(ours))
-        self._ruleset("logins", "http_ratelimit", _limit(ours, args.logins_per_minute))
-        self._ruleset("headers", "http_response_headers_transform", _headers(ours))
+        self._ours = f"http.host in {{{quoted}}}"
+        self.before_names = (
+            self._ruleset("https", "http_request_dynamic_redirect", _redirect(self._ours)),
+            self._ruleset("headers", "http_response_headers_transform", _headers(self._ours)),
+        )
         self.register_outputs({})
 
-    def _ruleset(self, name: str, phase: str, rule: cloudflare.RulesetRuleArgs) -> None:
-        cloudflare.Ruleset(
+    def limit_logins(self, requests: int, *, free: bool, after: Sequence[pulumi.Resource]) -> None:
+        """Refuses an address that makes more requests to log in, in each of Cloudflare's data centres.
+
+        What it needs depends on the zone's plan. A plan that refuses it stops a deploy, so it comes after all that
+        visitors need.
+        """
+        # In a rate limit the free plan knows the path alone.
+        ours = "" if free else f"{self._ours} and "
+        rule = _limit(ours, requests, FREE_SECONDS if free else SECONDS)
+        self._ruleset("logins", "http_ratelimit", rule, after)
+
+    def _ruleset(
+        self, name: str, phase: str, rule: cloudflare.RulesetRuleArgs, after: Sequence[pulumi.Resource] = ()
+    ) -> cloudflare.Ruleset:
+        return cloudflare.Ruleset(
             f"{self._name}-{name}",
             zone_id=self._zone_id,
             name=f"Edge: {name}",
             kind="zone",
             phase=phase,
             rules=[rule],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
 
 
@@ -69,7 +80,7 @@ def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:
         action="redirect",
         action_parameters=cloudflare.RulesetRuleActionParametersArgs(
             from_value=cloudflare.RulesetRuleActionParametersFromValueArgs(
-                status_code=301,
+                status_code=REDIRECT_STATUS,
                 target_url=cloudflare.RulesetRuleActionParametersFromValueTargetUrlArgs(
                     expression='concat("https://", http.host, http.request.uri.path)'
                 ),
@@ -79,20 +90,20 @@ def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:
     )
 
 
-def _limit(ours: str, logins_per_minute: int) -> cloudflare.RulesetRuleArgs:
+def _limit(ours: str, requests: int, seconds: int) -> cloudflare.RulesetRuleArgs:
     return cloudflare.RulesetRuleArgs(
         ref="logins",
         description="Few attempts to log in",
         enabled=True,
         # A path that only begins so costs nothing, and no trailing slash gets around it.
-        expression=f'({ours} and starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
+        expression=f'({ours}starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
         action="block",
         ratelimit=cloudflare.RulesetRuleRatelimitArgs(
             # Cloudflare requires the data centre: it counts in each of them.
             characteristics=["cf.colo.id", "ip.src"],
-            period=60,
-            requests_per_period=logins_per_minute,
-            mitigation_timeout=60,
+            period=seconds,
+            requests_per_period=requests,
+            mitigation_timeout=seconds,
         ),
     )
 
