@@ -50,8 +50,8 @@ phase0: $(VENV)/.installed ## measure the Phase 0 criteria; PAYLOAD_URL=<its /ap
 handoff: $(VENV)/.installed ## write the handoff to Phase 1 from what phase0 measured
 	@$(OPS) handoff --stack $(STACK)
 
-verify: $(VENV)/.installed ## prove the running platform against the product table; JSON=1 for a program to read
-	@$(OPS) verify --stack $(STACK) $(if $(JSON),--json)
+verify: $(VENV)/.installed ## prove the running platform; OUTSIDE=1 only what visitors see; JSON=1 for a program to read
+	@$(OPS) verify --stack $(STACK) $(if $(OUTSIDE),--outside) $(if $(JSON),--json)
 
 plan: $(VENV)/.installed ## write the offline plan to build/$(STACK)/
 	@$(OPS) plan --stack $(STACK)

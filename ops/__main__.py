@@ -153,12 +153,13 @@ def drift_command(stack: str) -> int:
 
 @commands.command("verify")
 @stack_option
+@click.option("--outside", is_flag=True, help="only what visitors see: DNS, TLS, headers, media; needs no password")
 @json_option
-def verify_command(stack: str, as_json: bool) -> int:
-    """Prove the running platform against the product table."""
+def verify_command(stack: str, outside: bool, as_json: bool) -> int:
+    """Prove the running platform, and what visitors see of it."""
     from ops.deploy import commands
 
-    return commands.as_declared(stack, commands.verify(stack, as_json=as_json))
+    return commands.verify_all(stack, database=not outside, as_json=as_json)
 
 
 @commands.command("env")

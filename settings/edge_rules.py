@@ -36,5 +36,8 @@ def hostnames(products: Mapping[str, Product], media: MediaSettings, edge: EdgeS
             yield Mistake(key, "is the CDN's: media.domain", "another name in media.zone")
         elif hostname != media.zone and not hostname.endswith(f".{media.zone}"):
             yield Mistake(key, "is not in the zone", "a name in media.zone, such as cms.<zone>")
+        elif "." in hostname.removesuffix(media.zone).rstrip("."):
+            what = "is more than one label below the zone, which Cloudflare's certificate does not cover"
+            yield Mistake(key, what, "a name such as cms.<zone>")
         elif owners.setdefault(hostname, name) != name:
             yield Mistake(key, f"is {shown(owners[hostname])}'s", "one of its own")

@@ -4,6 +4,7 @@ import pulumi
 
 from components.edge.access import Access, AccessArgs
 from components.edge.cloudflared import Cloudflared, CloudflaredArgs
+from components.edge.login_limit import LoginLimit, LoginLimitArgs
 from components.edge.protection import Protection, ProtectionArgs
 from components.edge.tunnel import Tunnel, TunnelArgs
 from components.kubernetes.network_flows import SHARED_NAMESPACE
@@ -20,10 +21,7 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
             Access("edge-access", AccessArgs(account_id=media.account_id, hostnames=hostnames, admins=section.admins))
         )
     if media.zone_singletons:
-        protection = ProtectionArgs(
-            zone_id=media.zone_id, hostnames=hostnames, logins_per_minute=section.logins_per_minute
-        )
-        guards.append(Protection("edge-protection", protection))
+        guards.append(Protection("edge-protection", ProtectionArgs(zone_id=media.zone_id, hostnames=hostnames)))
     tunnel = Tunnel(
         "edge-tunnel",
         TunnelArgs(
@@ -36,7 +34,7 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
         # No hostname resolves before it is guarded.
         pulumi.ResourceOptions(depends_on=guards),
     )
-    Cloudflared(
+    pods = Cloudflared(
         "edge-cloudflared",
         CloudflaredArgs(
             namespace=SHARED_NAMESPACE,
@@ -49,6 +47,12 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
         ),
         cluster.shared(tunnel),
     )
+    if media.zone_singletons:
+        limit = LoginLimitArgs(
+            zone_id=media.zone_id, hostnames=hostnames, requests=section.login_limit, free=section.plan == "free"
+        )
+        # Last: a plan that refuses it stops the deploy.
+        LoginLimit("edge-login-limit", limit, pulumi.ResourceOptions(depends_on=[tunnel, pods]))
 
 
 def _origin(product: Product) -> str:

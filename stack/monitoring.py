@@ -26,6 +26,7 @@ def monitoring(
         namespaces=sorted(on.namespaces),
         pooled_connections=budget.pooled,
         valkey=settings.valkey is not None,
+        edge=settings.edge is not None,
         own=isinstance(given, OwnMonitoringSettings),
         pods=isinstance(given, OperatorMonitoringSettings) or given.kube_state_metrics is not None,
         client_tls=settings.pgbouncer.client_tls,

@@ -10,6 +10,7 @@ OWN = Watched(
     namespaces=("django-api", "payload-cms", "shared"),
     pooled_connections=100,
     valkey=True,
+    edge=True,
     own=True,
     pods=True,
     policies_enforced=True,

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
+from components.edge.responses import ADMIN_PATH
 
-ADMIN_PATH = "admin"
-"""Payload's and Django's, and everything below it."""
 SESSION = "24h"
 """How long a browser stays admitted."""
 

@@ -1,4 +1,4 @@
-"""What Cloudflare does with each request for the hostnames: https only, few logins, security headers.
+"""What Cloudflare does with each request for the hostnames: https only, security headers.
 
 A zone has one ruleset per phase, so exactly one stack may declare them.
 """
@@ -9,20 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
-
-LOGIN_PATH = "/api/users/login"
-"""Payload's; its admin pages use it too."""
-
-SECURITY_HEADERS = {
-    # One year. Without includeSubDomains: other names of the zone are not this stack's.
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-}
-"""Headers of every response, whatever the service set."""
-FRAMES = ("Content-Security-Policy", "frame-ancestors 'self'")
-"""Added to a policy of the service's own: browsers apply both."""
+from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +18,10 @@ class ProtectionArgs:
 
     zone_id: str
     hostnames: Sequence[str]
-    logins_per_minute: int
-    """Per address and data centre of Cloudflare's."""
 
 
 class Protection(pulumi.ComponentResource):
-    """The zone's rulesets for redirects, rate limits and response headers, each for the hostnames alone."""
+    """The zone's rulesets for redirects and response headers, each for the hostnames alone."""
 
     def __init__(self, name: str, args: ProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:edge:Protection", name, {}, opts)
@@ -45,7 +30,6 @@ class Protection(pulumi.ComponentResource):
         quoted = " ".join(f'"{hostname}"' for hostname in args.hostnames)
         ours = f"http.host in {{{quoted}}}"
         self._ruleset("https", "http_request_dynamic_redirect", _redirect(ours))
-        self._ruleset("logins", "http_ratelimit", _limit(ours, args.logins_per_minute))
         self._ruleset("headers", "http_response_headers_transform", _headers(ours))
         self.register_outputs({})
 
@@ -70,30 +54,12 @@ def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:
         action="redirect",
         action_parameters=cloudflare.RulesetRuleActionParametersArgs(
             from_value=cloudflare.RulesetRuleActionParametersFromValueArgs(
-                status_code=301,
+                status_code=REDIRECT_STATUS,
                 target_url=cloudflare.RulesetRuleActionParametersFromValueTargetUrlArgs(
                     expression='concat("https://", http.host, http.request.uri.path)'
                 ),
                 preserve_query_string=True,
             )
-        ),
-    )
-
-
-def _limit(ours: str, logins_per_minute: int) -> cloudflare.RulesetRuleArgs:
-    return cloudflare.RulesetRuleArgs(
-        ref="logins",
-        description="Few attempts to log in",
-        enabled=True,
-        # A path that only begins so costs nothing, and no trailing slash gets around it.
-        expression=f'({ours} and starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
-        action="block",
-        ratelimit=cloudflare.RulesetRuleRatelimitArgs(
-            # Cloudflare requires the data centre: it counts in each of them.
-            characteristics=["cf.colo.id", "ip.src"],
-            period=60,
-            requests_per_period=logins_per_minute,
-            mitigation_timeout=60,
         ),
     )
 

@@ -50,6 +50,8 @@ def _charts(watched: Watched) -> Iterator[tuple[str, list[Chart]]]:
     yield "postgresql", _postgresql(watched)
     if watched.valkey:
         yield "valkey", _valkey(watched)
+    if watched.edge:
+        yield "edge", _edge(watched)
     if watched.pods:
         yield "pods", _pods(watched)
 
@@ -89,6 +91,18 @@ def _valkey(watched: Watched) -> list[Chart]:
         ("Clients", "short", {"clients": series("redis_connected_clients")}),
         ("Commands", "reqps", {"commands": f"rate({series('redis_commands_processed_total')}[5m])"}),
         ("Evicted keys", "short", {"evicted": f"increase({series('redis_evicted_keys_total')}[5m])"}),
+    ]
+
+
+def _edge(watched: Watched) -> list[Chart]:
+    def rate(metric: str) -> str:
+        return f"sum(rate({watched.own_series(metric)}[5m]))"
+
+    connections = watched.own_series("cloudflared_tunnel_ha_connections")
+    return [
+        ("Connections to Cloudflare", "short", {"{{instance}}": connections}),
+        ("Requests", "reqps", {"requests": rate("cloudflared_tunnel_total_requests")}),
+        ("Requests that no service answered", "reqps", {"errors": rate("cloudflared_tunnel_request_errors")}),
     ]
 
 

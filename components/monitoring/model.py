@@ -3,10 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from components.kubernetes.network_flows import PGBOUNCER, PGBOUNCER_METRICS_PORT, REDIS, REDIS_METRICS_PORT
+from components.kubernetes.network_flows import (
+    CLOUDFLARED,
+    CLOUDFLARED_METRICS_PORT,
+    PGBOUNCER,
+    PGBOUNCER_METRICS_PORT,
+    REDIS,
+    REDIS_METRICS_PORT,
+)
 
 PGBOUNCER_JOB = "pgbouncer"
 VALKEY_JOB = "valkey"
+CLOUDFLARED_JOB = "cloudflared"
 PROMETHEUS_JOB = "prometheus"
 ALERTMANAGER_JOB = "alertmanager"
 KUBE_STATE_METRICS_JOB = "kube-state-metrics"
@@ -14,6 +22,7 @@ DENIED_JOB = "denied"
 """A target that the network policies keep Prometheus from reaching, for as long as they are enforced."""
 
 SATURATED = "pgbouncer-saturated.md"
+EDGE = "edge.md"
 ALARMS = "alarms.md"
 """Runbooks."""
 
@@ -58,6 +67,8 @@ class Watched:
     """Server connections of all PgBouncer instances, by the connection budget."""
     valkey: bool
     """Whether Valkey runs."""
+    edge: bool
+    """Whether cloudflared runs."""
     own: bool
     """Whether Prometheus and Alertmanager are this stack's own."""
     pods: bool
@@ -72,7 +83,9 @@ class Watched:
         """The servers' exporters."""
         valkey = Target(name="redis", job=VALKEY_JOB, labels=REDIS, port=REDIS_METRICS_PORT)
         pgbouncer = Target(name="pgbouncer", job=PGBOUNCER_JOB, labels=PGBOUNCER, port=PGBOUNCER_METRICS_PORT)
-        return (pgbouncer, valkey) if self.valkey else (pgbouncer,)
+        job = CLOUDFLARED_JOB
+        edge = Target(name=job, job=job, labels=CLOUDFLARED, port=CLOUDFLARED_METRICS_PORT)
+        return (pgbouncer, *([valkey] if self.valkey else []), *([edge] if self.edge else []))
 
     def own_series(self, metric: str, *matchers: str) -> str:
         """A selector for a metric of `namespace` alone: the operator's Prometheus has those of other teams too."""

@@ -1,13 +1,13 @@
 """What wakes somebody up: Prometheus's alert rules.
 
-Metric names are those of prometheuscommunity/pgbouncer-exporter 0.12 and oliver006/redis_exporter 1.86.
+Metric names are those of prometheuscommunity/pgbouncer-exporter 0.12, oliver006/redis_exporter 1.86 and cloudflared.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from components.kubernetes.valkey import CELERY_QUEUE
-from components.monitoring.model import ALERTMANAGER_JOB, KUBE_STATE_METRICS_JOB, SATURATED, Alert, Watched
+from components.monitoring.model import ALERTMANAGER_JOB, EDGE, KUBE_STATE_METRICS_JOB, SATURATED, Alert, Watched
 from components.monitoring.pod_rules import pod_alerts
 
 SERVER_STATES = ("active", "idle", "used", "testing", "login")
@@ -21,6 +21,8 @@ def alerts(watched: Watched) -> Iterator[Alert]:
     yield from _pgbouncer(watched)
     if watched.valkey:
         yield from _valkey(watched)
+    if watched.edge:
+        yield _edge(watched)
     yield from _monitoring(watched)
     if watched.pods:
         yield from pod_alerts(watched)
@@ -109,6 +111,18 @@ def _valkey(watched: Watched) -> Iterator[Alert]:
         lasting="15m",
         severity="warning",
         summary=f"more than {_QUEUED} tasks have been waiting in Celery's queue for 15 minutes",
+    )
+
+
+def _edge(watched: Watched) -> Alert:
+    # A pod without a connection still gives its metrics; where no pod does, TargetIsGone fires.
+    return Alert(
+        name="TunnelHasNoConnections",
+        expression=f"sum({watched.own_series('cloudflared_tunnel_ha_connections')}) == 0",
+        lasting="2m",
+        severity="critical",
+        summary="no pod of cloudflared is connected to Cloudflare: the edge's hostnames answer with error 1033",
+        runbook=EDGE,
     )
 
 

@@ -4,16 +4,16 @@ A deploy shows the preview, asks, and then runs an update with a preview of its 
 what is protected.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import settings as config
-from ops.check import show
+from ops.check import Check, show
 from ops.console import in_ci, say
 from ops.deploy.admin_login import admin_login
 from ops.deploy.checks import Checks, declared_local
 from ops.deploy.pulumi_cli import PulumiCli
 from ops.errors import ExitCode, FailedError
-from ops.verify import report
+from ops.verify import outside, report
 from ops.verify.model import Endpoint
 from settings import ADMIN, HOST
 from settings.problems import OperatorError, Problem
@@ -34,22 +34,45 @@ def preview(stack: str) -> ExitCode:
     return ExitCode.OK
 
 
-def verify(stack: str, *, as_json: bool = False) -> ExitCode:
-    """Proves the running platform against the product table; in production it only reads.
+def verify(stack: str, *, seen: Sequence[Check] = (), as_json: bool = False) -> ExitCode:
+    """Proves the database against the product table; in production it only reads.
 
-    Raises OperatorError where the platform cannot be reached.
+    Raises OperatorError where the database cannot be reached.
     """
     settings = config.of_stack(stack)
-    if settings.local is None:
-        endpoint, password = admin_login(settings)
-        return report.run(settings, direct=endpoint, passwords={ADMIN: password}, as_json=as_json)
+    endpoint, password = admin_login(settings)
+    local = settings.local
     return report.run(
         settings,
-        direct=Endpoint(host=HOST, port=settings.local.database_port),
-        pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
-        passwords=settings.local.passwords,
+        direct=endpoint,
+        pooled=Endpoint(host=HOST, port=local.pgbouncer_port) if local else None,
+        passwords=local.passwords if local else {ADMIN: password},
+        outside=seen,
         as_json=as_json,
     )
+
+
+def verify_all(stack: str, *, database: bool = True, as_json: bool = False) -> ExitCode:
+    """`verify`, and what visitors of the stack see; without `database` that alone. OK where all is as declared.
+
+    Raises FailedError with every problem otherwise, and what `verify` raises.
+    """
+    seen = outside.look(config.of_stack(stack))
+    problems = [problem for check in seen for problem in check.problems]
+    if database:
+        if verify(stack, seen=seen, as_json=as_json) is not ExitCode.OK:
+            problems.append(_difference(stack))
+    elif not seen:
+        raise OperatorError(
+            f"stack {stack} has neither edge nor media: it cannot be seen from outside", f"make verify STACK={stack}"
+        )
+    elif as_json:
+        say(report.as_document(None, stack, seen))
+    else:
+        report.show_outside(seen)
+    if problems:
+        raise FailedError(problems)
+    return ExitCode.OK
 
 
 def deploy(stack: str, verify: Verify = verify) -> ExitCode:
@@ -73,10 +96,15 @@ def as_declared(stack: str, verified: ExitCode) -> ExitCode:
     """OK. Raises FailedError with the fix where `verify` found a difference."""
     if verified is ExitCode.OK:
         return verified
+    problem = _difference(stack)
+    raise FailedError(problem)
+
+
+def _difference(stack: str) -> Problem:
     again = f"make up STACK={stack}: it makes roles and grants again as they are declared"
-    raise FailedError(
-        f"the database of stack {stack} differs from the product table; every wrong check is above",
-        again if declared_local(stack) else _DRIFT,
+    return Problem(
+        what=f"the database of stack {stack} differs from the product table; every wrong check is above",
+        fix=again if declared_local(stack) else _DRIFT,
     )
 
 

@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 
 from components.kubernetes.network_flows import (
-    API,
-    PAYLOAD,
+    CLOUDFLARED,
+    NAME_LABEL,
     REDIS,
     SHARED_NAMESPACE,
     Pods,
     platform_flows,
 )
 from settings import DATABASE, FRAMEWORKS, PAYLOAD_PORT, Product, RdsSettings, Settings, pods
-
-_SERVICE_PODS = {"payload": PAYLOAD, "django": API}
-"""Labels of the pods that serve requests, by framework."""
 
 
 def mermaid(settings: Settings) -> str:
@@ -35,6 +32,7 @@ def mermaid(settings: Settings) -> str:
         f'  subgraph pooler["{where}"]',
         f'    pgbouncer["PgBouncer x {settings.pgbouncer.replicas}<br/>transaction mode"]',
         *(['    valkey["Valkey<br/>cache and queues"]'] if settings.valkey else []),
+        *([f'    cloudflared["cloudflared x {settings.edge.replicas}"]'] if settings.edge else []),
         "  end",
         f'  database[("{"RDS " if rds else ""}PostgreSQL 15<br/>{DATABASE}")]',
         "  pgbouncer --> database",
@@ -43,6 +41,9 @@ def mermaid(settings: Settings) -> str:
         lines.append(f"  {product.name} -->|{product.schema_name}| pgbouncer")
         readable = settings.readable_by(product)
         lines += [f"  {product.name} -.->|reads {other.schema_name}| pgbouncer" for other in readable]
+    if settings.edge:
+        names = "<br/>".join(settings.edge.hostnames.values())
+        lines += [f'  tunnel(["Cloudflare Tunnel<br/>{names}"])', "  cloudflared -->|connects to| tunnel"]
     lines += _service_arrows(settings)
     if settings.media:
         lines += [
@@ -65,18 +66,22 @@ def _pods(settings: Settings, product: Product) -> list[str]:
 
 
 def _service_arrows(settings: Settings) -> Iterator[str]:
-    """Who calls Valkey and the other products' services, as far as the flows allow it."""
+    """Who calls Valkey and the products' services, as far as the flows allow it."""
     products = settings.products.values()
-    # The picture shows neither the edge nor the database's networks.
-    flows = platform_flows(products=products, edge_namespace=None, database_cidrs=())
+    tunnelled = settings.edge.hostnames if settings.edge else ()
+    # The picture shows neither an ingress controller nor the database's networks.
+    flows = platform_flows(products=products, edge_namespace=None, database_cidrs=(), tunnelled=tunnelled)
     calls = [(flow.source, flow.destination, flow.port) for flow in flows if isinstance(flow.destination, Pods)]
     if settings.valkey:
         valkey = Pods(namespace=SHARED_NAMESPACE, labels=REDIS)
         for source, destination, _ in calls:
             if destination == valkey:
                 yield from (f"  {caller.name} -->|Redis| valkey" for caller in products if _runs_in(caller, source))
+    cloudflared = Pods(namespace=SHARED_NAMESPACE, labels=CLOUDFLARED)
     for source, destination, port in calls:
         for callee in products:
+            if source == cloudflared and _runs_in(callee, destination):
+                yield f"  cloudflared -->|HTTP :{port}| {callee.name}"
             if port == PAYLOAD_PORT and _runs_in(callee, destination):
                 callers = [product for product in products if _runs_in(product, source) and product is not callee]
                 yield from (f"  {caller.name} -->|REST :{port}| {callee.name}" for caller in callers)
@@ -84,5 +89,6 @@ def _service_arrows(settings: Settings) -> Iterator[str]:
 
 def _runs_in(product: Product, pods: Pods) -> bool:
     """Whether the product's service is among the pods."""
-    labels = _SERVICE_PODS.get(product.framework or "", {})
+    framework = FRAMEWORKS.get(product.framework or "")
+    labels = {NAME_LABEL: framework.serving.name} if framework else {}
     return product.namespace == pods.namespace and pods.labels.items() <= labels.items()

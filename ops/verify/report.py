@@ -6,9 +6,10 @@ A local database is verified by attempts on the wire too; any other one is only 
 import json
 import socket
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from typing import Any
 
 import psycopg
 from pydantic import SecretStr
@@ -16,6 +17,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ops.check import Check as Visible
+from ops.check import show as show_check
 from ops.console import say, show
 from ops.errors import ExitCode, UnreachableError
 from ops.verify.attempts import attempt_all
@@ -34,19 +37,21 @@ def run(
     direct: Endpoint,
     pooled: Endpoint | None = None,
     passwords: Mapping[str, SecretStr],
+    outside: Sequence[Visible] = (),
     as_json: bool = False,
 ) -> ExitCode:
-    """Verifies the stack and prints what it found: FAILED where something is not as the table says.
+    """Verifies the stack and prints what it found: FAILED where the database is not as the table says.
 
-    `passwords` holds the admin's and, for a local database, every login role's. Raises UnreachableError when a server
-    does not answer.
+    `passwords` holds the admin's and, for a local database, every login role's; `outside` is what was checked from
+    there, a section of its own. Raises UnreachableError when a server does not answer.
     """
     expected = matrix(settings)
     report = verify(settings, expected, direct=direct, pooled=pooled, passwords=passwords)
     if as_json:
-        say(as_document(report, settings.stack))
+        say(as_document(report, settings.stack, outside))
     else:
         show(as_output(report, expected, settings.stack))
+        show_outside(outside)
     return ExitCode.FAILED if report.wrong else ExitCode.OK
 
 
@@ -62,7 +67,10 @@ def verify(
     local = settings.is_local
     fix = f"make up STACK={settings.stack}"
     if not local:
-        fix = f"run inside the VPC, or through a tunnel: make tunnel STACK={settings.stack}"
+        fix = (
+            f"run inside the VPC, or through a tunnel: make tunnel STACK={settings.stack}\n"
+            f"without the database, from outside alone: make verify STACK={settings.stack} OUTSIDE=1"
+        )
     _reach("PostgreSQL", direct, fix)
     if local and pooled:
         _reach("PgBouncer", pooled, fix)
@@ -92,16 +100,27 @@ def _admin(endpoint: Endpoint, password: SecretStr, fix: str) -> Connection:
         ) from error
 
 
-def as_document(report: Report, stack: str) -> str:
-    """The report as JSON: whether all is as the table says, the number of checks, each failed check, notes."""
-    document = {
-        "stack": stack,
-        "ok": not report.wrong,
-        "checked": len(report.checks),
-        "wrong": [asdict(check) for check in report.wrong],
-        "notes": report.notes,
-    }
+def as_document(report: Report | None, stack: str, outside: Sequence[Visible] = ()) -> str:
+    """The report as JSON: whether all is as declared; of the database, without which `report` is None, the number of
+    checks, each failed check and notes; from outside, every check.
+    """
+    wrong = report.wrong if report else []
+    document: dict[str, Any] = {"stack": stack, "ok": not wrong and not any(check.problems for check in outside)}
+    if report:
+        document["checked"] = len(report.checks)
+        document["wrong"] = [asdict(check) for check in wrong]
+        document["notes"] = report.notes
+    document["outside"] = [{"ok": check.ok, **asdict(check)} for check in outside]
     return json.dumps(document, indent=2)
+
+
+def show_outside(outside: Sequence[Visible]) -> None:
+    """Prints the section of what was checked from outside, one line per check; nothing where nothing was."""
+    if outside:
+        say("\nFrom outside:")
+    width = max((len(check.name) for check in outside), default=0)
+    for check in outside:
+        show_check(check, width)
 
 
 def as_output(report: Report, expected: Matrix, stack: str) -> RenderableType:

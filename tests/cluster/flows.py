@@ -4,7 +4,17 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from components.kubernetes.network_flows import NOT_THE_INTERNET, Flow, Internet, Networks, Pods, platform_flows
+from components.kubernetes.network_flows import (
+    CLOUDFLARED,
+    NOT_THE_INTERNET,
+    SHARED_NAMESPACE,
+    Flow,
+    Internet,
+    Networks,
+    Pods,
+    platform_flows,
+)
+from settings import Product
 from tests.cluster.program import Program
 from tests.cluster.workloads import KINDS, Kind
 
@@ -116,6 +126,30 @@ def table(ways: Iterable[Way], destinations: Sequence[Destination]) -> str:
             cells.append("-" if destination.name == source.name else text or "·")
         lines.append(f"| **{source.name}** | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def of_cloudflared(products: Iterable[Product]) -> str:
+    """The rows of the flow table about cloudflared as Markdown, where every service has a hostname.
+
+    The tests' cluster has none: without Cloudflare it does not become ready.
+    """
+    served = [product for product in products if product.framework and product.namespace]
+    names = [product.name for product in served]
+    lines = ["| from | to | ports |", "|---|---|---|"]
+    for flow in platform_flows(products=served, edge_namespace=None, database_cidrs=(), tunnelled=names):
+        ends = flow.source, flow.destination
+        if any(isinstance(end, Pods) and is_selected(end, SHARED_NAMESPACE, CLOUDFLARED) for end in ends):
+            source, destination = map(_end, ends)
+            ports = (f"{flow.port}{'/UDP' if protocol == 'UDP' else ''}" for protocol in flow.protocols)
+            lines.append(f"| {source} | {destination} | {', '.join(ports)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _end(end: Pods | Networks | Internet) -> str:
+    if not isinstance(end, Pods):
+        return type(end).__name__.lower()
+    name = next(iter(end.labels.values()), f"every pod of {end.namespace}")
+    return f"**{name}**" if end.labels == CLOUDFLARED else name
 
 
 def _is_in(address: str, cidrs: Iterable[str]) -> bool:

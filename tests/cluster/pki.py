@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-_DAYS = ("-days", "2")
+_DAYS = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Authority:
     folder: Path
     pair: Pair
 
-    def issue(self, name: str, *, subject: str, names: str = "") -> Pair:
+    def issue(self, name: str, *, subject: str, names: str = "", days: int = _DAYS) -> Pair:
         """A certificate for servers and clients alike; `names` as in subjectAltName, such as DNS:localhost."""
         pair = Pair(certificate=self.folder / f"{name}.crt", key=self.folder / f"{name}.key")
         request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
@@ -33,7 +33,9 @@ class Authority:
         extensions.write_text(usage + (f"subjectAltName = {names}\n" if names else ""))
         _openssl("req", *_KEY, "-subj", subject, "-keyout", pair.key, "-out", request)
         signer = ("-CA", self.pair.certificate, "-CAkey", self.pair.key, "-CAcreateserial")
-        _openssl("x509", "-req", *_DAYS, "-in", request, "-out", pair.certificate, "-extfile", extensions, *signer)
+        _openssl(
+            "x509", "-req", "-days", days, "-in", request, "-out", pair.certificate, "-extfile", extensions, *signer
+        )
         return pair
 
 
@@ -41,7 +43,9 @@ def authority(folder: Path, name: str) -> Authority:
     """A new CA in a new folder."""
     folder.mkdir()
     pair = Pair(certificate=folder / "ca.crt", key=folder / "ca.key")
-    _openssl("req", "-x509", *_DAYS, *_KEY, "-subj", f"/CN={name}", "-keyout", pair.key, "-out", pair.certificate)
+    _openssl(
+        "req", "-x509", "-days", _DAYS, *_KEY, "-subj", f"/CN={name}", "-keyout", pair.key, "-out", pair.certificate
+    )
     return Authority(folder=folder, pair=pair)
 
 
@@ -72,5 +76,5 @@ def write_json(path: Path, document: Any) -> Path:
     return path
 
 
-def _openssl(*arguments: str | Path) -> None:
+def _openssl(*arguments: str | Path | int) -> None:
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, timeout=60)

@@ -43,7 +43,8 @@ def test_the_flows_of_the_table_get_through_and_no_others(
     found = settled(platform, destinations, wanted)
     table = flows.table(found, destinations)
     with capsys.disabled():
-        sys.stdout.write(f"\n{table}")
+        cloudflared = flows.of_cloudflared(platform.program.settings.products.values())
+        sys.stdout.write(f"\n{table}\nNot tried, because this cluster has no cloudflared:\n{cloudflared}")
     assert words(wanted - found) == [], "in the table, and refused"
     assert words(found - wanted) == [], "not in the table, and gets through"
     if os.environ.get("WRITE_DOCS") == "1":

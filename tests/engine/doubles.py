@@ -44,7 +44,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         self.log: list[tuple[str, str]] = []
         """Every create, update and delete: verb and type."""
         self.fail: set[str] = set()
-        """Types whose next create fails."""
+        """Types, and resources' names, whose next create fails."""
         self.reached = threading.Event()
         self.hold: dict[str, threading.Event] = {}
         """Types whose create sets `reached` and waits for the event."""
@@ -86,9 +86,9 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             unknown = dict.fromkeys((*computed.keys, "arn"), UNKNOWN)
             return provider_pb2.CreateResponse(properties=_struct({**_plain(request.properties), **unknown}))
-        if kind in self.fail:
-            self.fail.discard(kind)
-            context.abort(grpc.StatusCode.INTERNAL, f"the double was told to fail {kind}")
+        for failing in self.fail & {kind, request.name}:
+            self.fail.discard(failing)
+            context.abort(grpc.StatusCode.INTERNAL, f"the double was told to fail {failing}")
         if kind in self.hold:
             self.reached.set()
             self.hold[kind].wait(60)

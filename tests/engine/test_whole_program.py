@@ -204,7 +204,8 @@ def prod(pulumi_home: Path) -> Iterator[Prod]:
         )
         found.configure("pgbouncer", **IMAGES)
         found.configure("valkey", **VALKEY_IMAGES, storageClass="gp3")
-        found.configure("edge", image=f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}")
+        image = f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}"
+        found.configure("edge", image=image, admins=["ana@example.com", "example.org"])
         found.configure("kubernetes", waitForRollout=False, edgeNamespace="traefik")
         # On standard input, as the runbook has it: an argument would stand in the process list.
         subprocess.run(
@@ -252,8 +253,25 @@ def test_a_killed_update_goes_on(prod: Prod) -> None:
     file_backend.drop_cut_attributes(Path(prod.environment["PULUMI_BACKEND_URL"].removeprefix("file://")))
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
+    # What a plan of Cloudflare's that refuses the limit on logins stops is nothing that visitors need.
+    prod.cloudflare.fail = {"edge-protection-logins"}
+    ended = prod.up()
+    assert "was told to fail edge-protection-logins" in ended.output
+    assert prod.types()["cloudflare:index/dnsRecord:DnsRecord"] == 1
+    assert prod.kubernetes.get("deployment", "cloudflared", "--namespace=shared")
     ended = prod.up()
     assert ended.status == 0, ended.output
+
+
+def test_administrators_are_asked_for_before_the_hostname_resolves(prod: Prod) -> None:
+    created = [kind.rpartition(":")[2] for verb, kind in prod.cloudflare.log if verb == "create"]
+    assert created.count("ZeroTrustAccessApplication") == created.count("ZeroTrustAccessPolicy") == 1
+    assert created.index("ZeroTrustAccessApplication") < created.index("DnsRecord")
+    inputs = {urn.rpartition("::")[2]: found for urn, found in prod.inputs().items()}
+    assert inputs["edge-access-admins"]["includes"] == [
+        {"email": {"email": "ana@example.com"}},
+        {"emailDomain": {"domain": "example.org"}},
+    ]
 
 
 def test_nothing_changes_afterwards(prod: Prod) -> None:
@@ -352,7 +370,10 @@ def test_no_secret_is_anywhere(prod: Prod) -> None:
         if r["type"] == "random:index/randomPassword:RandomPassword"
     }
     assert len(secrets) == 11
-    secrets.add(R2_SECRET)
+    (tunnel,) = (r["outputs"] for r in resources if r["type"] == "random:index/randomBytes:RandomBytes")
+    secrets |= {json.loads(tunnel[form]["plaintext"]) for form in ("base64", "hex")}
+    (token,) = (r["outputs"]["token"] for r in resources if r["type"] == "lightwave:edge:Tunnel")
+    secrets |= {json.loads(token["plaintext"]), R2_SECRET}
     places = {"printed or in a process list": "\n".join(prod.seen)}
     for path in (prod.project.root / "states").rglob("*"):
         if path.is_file():

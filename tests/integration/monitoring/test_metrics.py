@@ -35,6 +35,13 @@ program here."""
 CERT_MANAGER = {"certmanager_certificate_expiration_timestamp_seconds"}
 """As its documentation names it (https://cert-manager.io/docs/devops-tips/prometheus-metrics/)."""
 
+CLOUDFLARED = {
+    "cloudflared_tunnel_ha_connections",
+    "cloudflared_tunnel_request_errors",
+    "cloudflared_tunnel_total_requests",
+}
+"""As its documentation names them (https://developers.cloudflare.com/cloudflare-one/networks/connectors/cloudflare-tunnel/monitor-tunnels/metrics)."""
+
 
 def read() -> set[str]:
     """The names in every query."""
@@ -59,7 +66,7 @@ def given(text: str) -> set[str]:
 
 
 def test_each_name_is_some_exporters() -> None:
-    prefixes = ("pgbouncer_", "redis_", "alertmanager_", "kube_", "certmanager_")
+    prefixes = ("pgbouncer_", "redis_", "alertmanager_", "kube_", "certmanager_", "cloudflared_")
     assert {name for name in read() if not name.startswith(prefixes)} == {"up"}
 
 
@@ -114,3 +121,7 @@ def test_kube_state_metrics_and_cert_managers() -> None:
     assert of("kube_") == set().union(*KUBE_STATE_METRICS.values())
     assert {kind for kinds in KINDS.values() for kind in kinds} == set(KUBE_STATE_METRICS)
     assert of("certmanager_") == CERT_MANAGER
+
+
+def test_cloudflareds() -> None:
+    assert of("cloudflared_") == CLOUDFLARED

@@ -54,7 +54,7 @@ def operated(applied: ApiServer) -> list[dict[str, Any]]:
         applied.do("apply", "--server-side", "--filename=-", document=definition)
         applied.do("wait", "--for=condition=Established", f"crd/{definition['metadata']['name']}", "--timeout=60s")
     objects = [d for d in documents(OPERATOR_MONITORING) if d["apiVersion"] == f"{GROUP}/v1"]
-    assert [d["kind"] for d in objects] == ["PodMonitor", "PodMonitor", "PrometheusRule"]
+    assert [d["kind"] for d in objects] == ["PodMonitor", "PodMonitor", "PodMonitor", "PrometheusRule"]
     answer = applied.apply(*map(yaml.safe_dump, objects))
     assert (answer.ok, answer.warnings) == (True, ""), answer.output
     return objects

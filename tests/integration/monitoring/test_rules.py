@@ -20,7 +20,7 @@ SERVER, CONTAINER = 'namespace="shared"', 'namespace="django-api", pod="api", co
 KILLED = 'namespace="django-api", pod="worker", container="worker"'
 QUOTA = 'kube_resourcequota{namespace="shared", resourcequota="quota", resource="pods"'
 CERTIFICATE = f'certmanager_certificate_expiration_timestamp_seconds{{{SERVER}, name="pgbouncer-tls"}}'
-JOBS = ("pgbouncer", "valkey", "alertmanager", "kube-state-metrics")
+JOBS = ("pgbouncer", "valkey", "cloudflared", "alertmanager", "kube-state-metrics")
 FINE = {
     **{f'up{{{SERVER}, job="{job}", instance="a"}}': "1x90" for job in JOBS},
     f'up{{{SERVER}, job="denied", instance="a"}}': "0x90",
@@ -40,6 +40,9 @@ FINE = {
     f"redis_aof_last_bgrewrite_status{{{SERVER}}}": "1x90",
     # Emptied every ten minutes.
     f'redis_key_size{{{SERVER}, key="celery"}}': "150x9 0 150x9 0 150x9 0 150x9 0 150x9 0 150x9 0",
+    # Two pods, of which one is cut off.
+    f'cloudflared_tunnel_ha_connections{{{SERVER}, instance="a"}}': "4x90",
+    f'cloudflared_tunnel_ha_connections{{{SERVER}, instance="b"}}': "0x90",
     f'alertmanager_notifications_failed_total{{{SERVER}, integration="webhook"}}': "0x90",
     f"kube_pod_container_status_restarts_total{{{CONTAINER}}}": "3x90",
     # Killed once, long ago.
@@ -64,6 +67,7 @@ FINE = {
     CERTIFICATE: "2592000x90",
     # Another team's, on a cluster with one Prometheus for all.
     'pgbouncer_up{namespace="other", instance="b"}': "0x90",
+    'cloudflared_tunnel_ha_connections{namespace="other", instance="c"}': "0x90",
     'kube_job_failed{namespace="other", job_name="nightly", condition="true"}': "1x90",
 }
 """By series, its value each minute: nothing to alert on."""
@@ -81,6 +85,7 @@ CASES: dict[str, tuple[dict[str, str], int]] = {
     "ValkeyRefusesWrites": ({f'redis_errors_total{{{SERVER}, err="OOM"}}': "0+5x40"}, 1),
     "ValkeyLosesWrites": ({f"redis_aof_last_write_status{{{SERVER}}}": "0x40"}, 1),
     "CeleryQueueGrows": ({f'redis_key_size{{{SERVER}, key="celery"}}': "0x4 150x36"}, 20),
+    "TunnelHasNoConnections": ({f'cloudflared_tunnel_ha_connections{{{SERVER}, instance="a"}}': "0x40"}, 2),
     "TargetIsGone": ({f'up{{{SERVER}, job="valkey", instance="a"}}': "0x40"}, 5),
     "AlertsAreNotDelivered": (
         {f'alertmanager_notifications_failed_total{{{SERVER}, integration="webhook"}}': "0+1x40"},
@@ -178,6 +183,20 @@ def test_an_alert_fires_in_its_time_and_alone(programs: Path, tmp_path: Path, na
     assert firing(programs, rules, FINE | series, minutes + 1) == {name}
     if minutes > 1:
         assert firing(programs, rules, FINE | series, minutes - 1) == set()
+
+
+def test_a_cloudflared_that_is_gone_is_noticed(programs: Path, rules: Path) -> None:
+    up, connections = (
+        f"{name}{{{SERVER}, {rest}}}"
+        for name, rest in (
+            ("up", 'job="cloudflared", instance="a"'),
+            ("cloudflared_tunnel_ha_connections", 'instance="a"'),
+        )
+    )
+    without = {name: values for name, values in FINE.items() if not name.startswith("cloudflared_")}
+    assert {up, connections} <= FINE.keys()
+    assert firing(programs, rules, without | {up: "0x40"}, 6) == {"TargetIsGone"}
+    assert firing(programs, rules, without | {up: "0x40"}, 4) == set()
 
 
 def test_every_alert_has_a_case() -> None:

@@ -14,6 +14,8 @@ from ops.errors import ExitCode, FailedError
 from ops.plan.review import golden_at
 from settings import ROOT
 from settings.problems import OperatorError, Problem
+from tests.unit.conftest import full_config
+from tests.unit.settings.changes import load
 from tests.unit.syntax import tree_of
 from tests.unit.test_docs import FILES
 
@@ -85,6 +87,7 @@ def test_what_verify_finds_ends_with_a_fix(stack: str, fix: str, monkeypatch: py
 
 
 def test_verify_prints_the_fix_last(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("settings.of_stack", lambda _: load("dev", full_config("dev")))
     monkeypatch.setattr(commands, "verify", lambda *_, **__: ExitCode.FAILED)
     assert command_line.main(["verify"]) == ExitCode.FAILED
     assert capsys.readouterr().err.splitlines()[-1].startswith("      fix: make up STACK=dev")

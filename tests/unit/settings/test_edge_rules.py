@@ -19,6 +19,12 @@ ZONE = "lightwave-media.site"
         ("edge.hostnames.cineos", f"x.{ZONE}", "has no framework or no namespace; expected: payload, django"),
         ("edge.hostnames.payload", f"cdn.{ZONE}", "is the CDN's: media.domain; expected: another name in media.zone"),
         ("edge.hostnames.payload", f"cms{ZONE}", "is not in the zone; expected: a name in media.zone"),
+        (
+            "edge.hostnames.payload",
+            f"a.b.{ZONE}",
+            "which Cloudflare's certificate does not cover; expected: a name such",
+        ),
+        ("edge.plan", "basic", '"basic" is not allowed; expected: "free" or "pro" or "business" or "enterprise"'),
         ("edge.hostnames.django", f"cms.{ZONE}", 'is "payload"\'s; expected: one of its own'),
         ("edge.admins > edge.admins[0]", ["@x.org"], "is malformed; expected: an e-mail address, or a domain such as"),
         ("kubernetes > edge", None, "has no cluster to run in; expected: nothing, or kubernetes as well"),
@@ -37,6 +43,15 @@ def test_what_is_refused(change: str, value: Any, what: str) -> None:
 def test_a_local_stack_has_none() -> None:
     section = {"hostnames": {"payload": f"cms.{ZONE}"}}
     check_refused("dev", "edge", section, "would publish this machine; expected: nothing in a local stack")
+
+
+@pytest.mark.parametrize("hostname", [ZONE, f"cms.{ZONE}"])
+def test_a_hostname_is_the_zone_or_one_label_below_it(hostname: str) -> None:
+    config = full_config("prod")
+    put(config, "edge.hostnames.payload", hostname)
+    loaded = load("prod", config).edge
+    assert loaded is not None
+    assert loaded.hostnames == {"payload": hostname}
 
 
 def test_with_it_no_ingress_controller_is_needed() -> None:

@@ -1,11 +1,14 @@
 """The edge: the tunnel's secrecy and routes, who passes Access, the zone's rules, cloudflared's pods."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import settings
-from components.edge.protection import SECURITY_HEADERS, Protection, ProtectionArgs
+from components.edge.login_limit import LoginLimit, LoginLimitArgs
+from components.edge.protection import Protection, ProtectionArgs
+from components.edge.responses import SECURITY_HEADERS
 from components.edge.tunnel import Tunnel, TunnelArgs
 from ops.plan import recorder
 from ops.plan.recorder import Recording
@@ -61,23 +64,53 @@ def test_only_the_named_people_pass_access(recorded: Recording) -> None:
 
 
 def test_the_zones_rules_are_for_the_hostnames_alone() -> None:
-    args = ProtectionArgs(zone_id="b" * 32, hostnames=[CMS, "api.x.org"], logins_per_minute=7)
-    recorded = recorder.record(lambda: Protection("p", args), stack="prod")
-    rules = {r.inputs["phase"]: r.inputs["rules"][0] for r in recorded.of_type("cloudflare:index/ruleset:Ruleset")}
+    rules = rules_of(free=False)
     ours = f'http.host in {{"{CMS}" "api.x.org"}}'
     assert {phase: rule["expression"] for phase, rule in rules.items()} == {
         "http_request_dynamic_redirect": f"(not ssl and {ours})",
         "http_ratelimit": f'({ours} and starts_with(lower(http.request.uri.path), "/api/users/login"))',
         "http_response_headers_transform": f"({ours})",
     }
-    assert rules["http_ratelimit"]["ratelimit"] == {
-        "characteristics": ["cf.colo.id", "ip.src"],
-        "period": 60,
-        "requestsPerPeriod": 7,
-        "mitigationTimeout": 60,
-    }
+    target = rules["http_request_dynamic_redirect"]["actionParameters"]["fromValue"]
+    assert (target["statusCode"], target["preserveQueryString"]) == (308, True)
     headers = rules["http_response_headers_transform"]["actionParameters"]["headers"]
     assert headers.keys() == {*SECURITY_HEADERS, "Content-Security-Policy"}
+
+
+def rules_of(*, free: bool) -> dict[str, Any]:
+    """The zone's rules by phase."""
+
+    def declare() -> None:
+        hostnames = [CMS, "api.x.org"]
+        Protection("p", ProtectionArgs(zone_id="b" * 32, hostnames=hostnames))
+        LoginLimit("l", LoginLimitArgs(zone_id="b" * 32, hostnames=hostnames, requests=7, free=free))
+
+    recorded = recorder.record(declare, stack="prod")
+    return {r.inputs["phase"]: r.inputs["rules"][0] for r in recorded.of_type("cloudflare:index/ruleset:Ruleset")}
+
+
+@pytest.mark.parametrize(("free", "seconds"), [(True, 10), (False, 60)])
+def test_logins_are_counted_as_the_plan_allows(free: bool, seconds: int) -> None:
+    rule = rules_of(free=free)["http_ratelimit"]
+    assert rule["ratelimit"] == {
+        "characteristics": ["cf.colo.id", "ip.src"],
+        "period": seconds,
+        "requestsPerPeriod": 7,
+        "mitigationTimeout": seconds,
+    }
+    # In a rate limit the free plan knows the path alone.
+    assert ("http.host" in rule["expression"]) is not free
+
+
+def test_a_limit_that_the_plan_refuses_comes_after_all_that_visitors_need(recorded: Recording) -> None:
+    def needs(kind: str, name: str) -> set[str]:
+        return {urn.rpartition("::")[2] for urn in recorded.one(kind, name).depends_on}
+
+    last = needs("lightwave:edge:LoginLimit", "edge-login-limit")
+    assert {f"edge-tunnel-{CMS}", "edge-cloudflared-deployment"} <= last
+    tunnel = needs("lightwave:edge:Tunnel", "edge-tunnel")
+    assert {"edge-protection-https", "edge-protection-headers", f"edge-access-{CMS}"} <= tunnel
+    assert "edge-login-limit-ruleset" not in tunnel
 
 
 def test_a_rotation_replaces_the_pods() -> None:

@@ -13,6 +13,7 @@ from components.kubernetes.namespace import Namespace, NamespaceArgs
 from components.kubernetes.network_flows import Flow, Pods, platform_flows
 from ops.plan import recorder
 from settings.models import EgressSettings
+from tests.cluster.flows import of_cloudflared
 from tests.configs import FULL_MONITORING, KUBE_STATE_METRICS, MONITORING, OPERATOR_MONITORING
 from tests.unit.components.kubernetes.evaluator import Cluster, Endpoint
 from tests.unit.conftest import full_config
@@ -39,6 +40,7 @@ ENDPOINTS = {
     "kube-state-metrics": Endpoint(
         address="10.0.3.6", namespace="shared", labels={"app.kubernetes.io/name": "kube-state-metrics"}
     ),
+    "cloudflared": Endpoint(address="10.0.3.7", namespace="shared", labels={"app.kubernetes.io/name": "cloudflared"}),
     "operators-prometheus": Endpoint(address="10.0.4.5", namespace="monitoring", labels={}),
     "api-server": Endpoint(address="172.20.0.1"),
     "shared-stray": Endpoint(address="10.0.3.4", namespace="shared"),
@@ -56,11 +58,11 @@ ENDPOINTS = {
     "other-vpc": Endpoint(address="172.16.0.9"),
     "peered-network": Endpoint(address="192.168.7.7"),
 }
-PORTS = (22, 53, 80, 443, 587, 3000, 5432, 6379, 6432, 6443, 8000, 8080, 8081, 9093, 9121, 9127, 9464)
+PORTS = (22, 53, 80, 443, 587, 2000, 3000, 5432, 6379, 6432, 6443, 7844, 8000, 8080, 8081, 9093, 9121, 9127, 9464)
 OURS = ("django-api", "payload-cms", "shared")
 DJANGO = ("api", "worker", "django-migration")
 CMS = ("payload", "payload-migration", "payload-stray")
-SHARED = ("pgbouncer", "redis", "prometheus", "alertmanager", "kube-state-metrics", "shared-stray")
+SHARED = ("pgbouncer", "redis", "prometheus", "alertmanager", "kube-state-metrics", "cloudflared", "shared-stray")
 
 ALLOWED = {
     *((source, "coredns", protocol, 53) for source in (*DJANGO, *CMS, *SHARED) for protocol in ("TCP", "UDP")),
@@ -186,6 +188,28 @@ def test_alertmanager_reaches_the_people_on_call_and_kube_state_metrics_the_api_
     assert monitored(prod, section) == sorted(ALLOWED | BY_ADDRESS | more)
     less = {("alertmanager", "r2", "TCP", 587), *(flow for flow in more if "kube-state-metrics" in flow)}
     assert monitored(prod, MONITORING) == sorted((ALLOWED | BY_ADDRESS | more) - less)
+
+
+def test_cloudflared_reaches_cloudflare_and_the_service_with_a_hostname(prod: settings.Settings) -> None:
+    flows = platform_flows(
+        products=prod.products.values(), edge_namespace="ingress-nginx", database_cidrs=[VPC], tunnelled=["payload"]
+    )
+    assert set(allowed_by(cluster_with(prod, flows))) - ALLOWED - BY_ADDRESS == {
+        # r2 stands for every public address.
+        ("cloudflared", "r2", "UDP", 7844),
+        ("cloudflared", "r2", "TCP", 7844),
+        ("cloudflared", "r2", "TCP", 443),
+        ("cloudflared", "payload", "TCP", 3000),
+        ("prometheus", "cloudflared", "TCP", 2000),
+    }
+
+
+def test_the_page_of_flows_has_cloudflareds(prod: settings.Settings) -> None:
+    """The rest of the page is what the tests' cluster saw; it has no cloudflared."""
+    page = (settings.ROOT / "docs/flows.md").read_text()
+    section = page.partition("## Not tried: cloudflared\n")[2].partition("## What gets through")[0]
+    assert section.endswith(f"\n\n{of_cloudflared(prod.products.values())}\n")
+    assert "| **cloudflared** | internet | 7844/UDP, 7844 |" in section
 
 
 def test_the_operators_prometheus_reads_the_exporters_from_its_namespace(prod: settings.Settings) -> None:

@@ -28,9 +28,9 @@ def found() -> dict[str, dict[str, Any]]:
 
 
 def test_there_is_one_for_each_thing_that_is_watched(found: dict[str, dict[str, Any]]) -> None:
-    every = {f"lightwave-{name}.json" for name in ("pgbouncer", "postgresql", "valkey", "pods")}
+    every = {f"lightwave-{name}.json" for name in ("pgbouncer", "postgresql", "valkey", "edge", "pods")}
     assert set(found) == every
-    assert set(dashboards(replace(OWN, valkey=False, pods=False))) == {
+    assert set(dashboards(replace(OWN, valkey=False, edge=False, pods=False))) == {
         "lightwave-pgbouncer.json",
         "lightwave-postgresql.json",
     }

@@ -46,6 +46,6 @@ def test_each_servers_exporter_is_a_target(recorded: Recording) -> None:
                 }
             ],
         )
-        for name, job in (("pgbouncer", "pgbouncer"), ("redis", "valkey"))
+        for name, job in (("pgbouncer", "pgbouncer"), ("redis", "valkey"), ("cloudflared", "cloudflared"))
     }
     assert all(m["metadata"]["labels"] == {"release": "kube-prometheus-stack"} for m in monitors.values())

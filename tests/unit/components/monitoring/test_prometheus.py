@@ -54,6 +54,7 @@ def test_targets_are_found_by_dns(recorded: Recording) -> None:
     assert {name: (job.get("names"), job.get("port")) for name, job in jobs.items()} == {
         "pgbouncer": (["pgbouncer-metrics.shared.svc.cluster.local"], 9127),
         "valkey": (["redis-metrics.shared.svc.cluster.local"], 9121),
+        "cloudflared": (["cloudflared-metrics.shared.svc.cluster.local"], 2000),
         "alertmanager": (["alertmanager-metrics.shared.svc.cluster.local"], 9093),
         "prometheus": (None, None),
     }
@@ -65,14 +66,16 @@ def test_targets_are_found_by_dns(recorded: Recording) -> None:
     assert {name: (each["selector"], each["ports"][0]["port"]) for name, each in services.items()} == {
         "pgbouncer-metrics": ({"app.kubernetes.io/name": "pgbouncer"}, 9127),
         "redis-metrics": ({"app.kubernetes.io/name": "redis"}, 9121),
+        "cloudflared-metrics": ({"app.kubernetes.io/name": "cloudflared"}, 2000),
         "alertmanager-metrics": ({"app.kubernetes.io/name": "alertmanager"}, 9093),
     }
     assert all(each["clusterIP"] == "None" and each["publishNotReadyAddresses"] for each in services.values())
 
 
-def test_without_valkey_it_is_not_a_target() -> None:
-    found = config(recording(valkey=False), "prometheus", "config.json")
-    assert "valkey" not in [job["job_name"] for job in found["scrape_configs"]]
+@pytest.mark.parametrize(("server", "job"), [("valkey", "valkey"), ("edge", "cloudflared")])
+def test_what_does_not_run_is_not_a_target(server: str, job: str) -> None:
+    found = config(recording(None, **{server: False}), "prometheus", "config.json")
+    assert job not in [each["job_name"] for each in found["scrape_configs"]]
 
 
 def test_kube_state_metrics_is_asked_for_its_pods_and_must_not_be_reached_at_its_other_port() -> None:

@@ -24,7 +24,7 @@ def test_no_alert_reads_series_of_other_namespaces(watched: Watched) -> None:
             assert re.search(r'namespace(="shared"|=~"django-api\|payload-cms\|shared")', matchers), alert.name
         assert "}" not in re.sub(r"\{[^}]*\}", "", alert.expression)
         bare = re.sub(r"\{[^}]*\}", "{}", alert.expression)
-        metrics = re.findall(r"\b(?:pgbouncer|redis|kube|alertmanager|certmanager)_\w+", bare)
+        metrics = re.findall(r"\b(?:pgbouncer|redis|cloudflared|kube|alertmanager|certmanager)_\w+", bare)
         assert [metric for metric in metrics if f"{metric}{{}}" not in bare] == [], alert.name
 
 
@@ -38,6 +38,12 @@ def test_a_stack_without_valkey_is_not_told_that_valkey_is_gone() -> None:
         "ValkeyRefusesWrites",
     }
     assert not [alert for alert in alerts(without) if "valkey" in alert.expression]
+
+
+def test_a_stack_without_an_edge_is_not_told_that_cloudflared_is_gone() -> None:
+    without = replace(OWN, edge=False)
+    assert names(OWN) - names(without) == {"TunnelHasNoConnections"}
+    assert not [alert for alert in alerts(without) if "cloudflared" in alert.expression]
 
 
 def test_without_kube_state_metrics_nothing_is_said_about_pods() -> None:
@@ -61,6 +67,7 @@ def test_the_operators_prometheus_and_alertmanager_are_not_ours_to_watch() -> No
     assert gone == [
         'absent(up{namespace="shared", job="pgbouncer"} == 1)',
         'absent(up{namespace="shared", job="valkey"} == 1)',
+        'absent(up{namespace="shared", job="cloudflared"} == 1)',
     ]
 
 

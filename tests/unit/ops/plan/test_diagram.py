@@ -58,6 +58,21 @@ def test_every_arrow_of_production() -> None:
     ]
 
 
+def test_the_edge_leads_through_cloudflared_to_the_services_with_a_hostname() -> None:
+    config = full_config("prod")
+    hostnames = {"payload": "cms.lightwave-media.site", "django": "api.lightwave-media.site"}
+    config["lightwave:edge"] = config["lightwave:edge"] | {"hostnames": hostnames, "replicas": 3}
+    with settings.offline():
+        lines = [line.strip() for line in mermaid(settings.load("prod", config)).splitlines()]
+    assert [line for line in lines if "cloudflared" in line or "tunnel" in line] == [
+        'cloudflared["cloudflared x 3"]',
+        'tunnel(["Cloudflare Tunnel<br/>cms.lightwave-media.site<br/>api.lightwave-media.site"])',
+        "cloudflared -->|connects to| tunnel",
+        "cloudflared -->|HTTP :3000| payload",
+        "cloudflared -->|HTTP :8000| django",
+    ]
+
+
 def test_a_product_without_a_flow_has_no_arrow_to_a_service() -> None:
     products = table("website", "api")
     # In no namespace it has no pods, and so no network flow.
