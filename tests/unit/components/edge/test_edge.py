@@ -47,8 +47,9 @@ def test_token_and_secret_are_secret() -> None:
     assert isinstance(only(recorded, "ZeroTrustTunnelCloudflared", "t-tunnel")["tunnelSecret"], Secret)
     ((outputs),) = recorded.component_outputs.values()
     assert isinstance(outputs["token"], Secret)
-    secret = recorded.one("random:index/randomBytes:RandomBytes", "t-secret").inputs
-    assert secret == {"length": 32, "keepers": {"rotation": "3"}}
+    secret = recorded.one("random:index/randomPassword:RandomPassword", "t-secret").inputs
+    assert secret == {"length": 43, "special": False, "keepers": {"rotation": "3"}}
+    assert not recorded.of_type("random:index/randomBytes:RandomBytes"), "its id is its value, in plain text"
 
 
 def test_only_the_named_people_pass_access(recorded: Recording) -> None:
