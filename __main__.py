@@ -1,5 +1,6 @@
 """The Lightwave platform: its parts, and what each of them gets from the others."""
 
+import gc
 import signal
 
 import pulumi
@@ -14,6 +15,7 @@ from stack.database import postgres
 if __name__ == "__main__":  # Pulumi interrupts it when a resource fails: no traceback may bury the cause
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+gc.set_threshold(10_000)  # Nearly every object lives until the end: at Python's own 700, collections take a fifth.
 settings = config.from_pulumi(pulumi.get_stack())
 products = tuple(settings.products.values())
 certificates = ca_certificates(settings)

@@ -1,6 +1,6 @@
 """The R2 bucket for media, its CDN domain, and the S3 credentials with which Payload uploads.
 
-Import this module only where the stack has media: importing `pulumi_cloudflare` takes about 2.6 s.
+Import this module only where the stack has media: Cloudflare's SDK is a large one.
 
 Media has no backup: R2 keeps no versions, and nothing here copies the objects elsewhere. A deleted or overwritten
 object is gone. The bucket itself is protected, and no rule expires an object.
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 
+from components.cloudflare_sdk import cloudflare
 from settings import MediaSettings
 
 ITEM_WRITE = "Workers R2 Storage Bucket Item Write"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 
+from components.cloudflare_sdk import cloudflare
 from components.edge.responses import ADMIN_PATH
 
 SESSION = "24h"

@@ -1,6 +1,6 @@
 """The Cloudflare Tunnel: connections from the cluster to Cloudflare, through which requests for the hostnames arrive.
 
-Import this module only where the stack has an edge: importing `pulumi_cloudflare` takes about 2.6 s.
+Import this module only where the stack has an edge: Cloudflare's SDK is a large one.
 """
 
 import base64
@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_cloudflare as cloudflare
 import pulumi_random as random
+
+from components.cloudflare_sdk import cloudflare
 
 SECRET_LENGTH = 43
 """Letters and digits, 256 bits. Cloudflare asks for 32 bytes or more."""

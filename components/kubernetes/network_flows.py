@@ -35,7 +35,6 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 PAYLOAD = {NAME_LABEL: "payload"}
 API = {NAME_LABEL: "api"}
-WORKER = {NAME_LABEL: "worker"}
 PGBOUNCER = {NAME_LABEL: "pgbouncer"}
 REDIS = {NAME_LABEL: "redis"}
 MONITORING = {NAME_LABEL: "prometheus"}
@@ -44,9 +43,6 @@ KUBE_STATE_METRICS = {NAME_LABEL: "kube-state-metrics"}
 CLOUDFLARED = {NAME_LABEL: "cloudflared"}
 MIGRATION = {COMPONENT_LABEL: "migration"}
 """Labels that a service's own manifests must set: pods without them can reach only DNS and PgBouncer."""
-
-SERVICE_PODS: Mapping[str, Sequence[Mapping[str, str]]] = {"payload": (PAYLOAD,), "django": (API, WORKER)}
-"""Labels of the pods that a product's `egress` applies to, by framework."""
 
 SHARED_NAMESPACE = "shared"
 PGBOUNCER_PORT = 6432
@@ -197,10 +193,16 @@ def platform_flows(
         )
         for product in products
         if product.namespace is not None
-        for labels in SERVICE_PODS.get(product.framework or "", ())
+        for labels in _with_egress(product)
         for way in product.egress
     ]
     return tuple(flows)
+
+
+def _with_egress(product: Product) -> Iterator[Mapping[str, str]]:
+    """Labels of the pods that the product's `egress` applies to."""
+    if framework := FRAMEWORKS.get(product.framework or ""):
+        yield from ({NAME_LABEL: kind.name} for kind in (framework.serving, framework.worker) if kind)
 
 
 def _prometheus(monitoring: MonitoringSettings | None) -> Pods:

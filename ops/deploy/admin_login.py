@@ -1,4 +1,4 @@
-"""The admin's login of a deployed database: asked of Secrets Manager, never kept."""
+"""The admin's login: of a local stack from its state, of a deployed one asked of Secrets Manager and never kept."""
 
 import json
 
@@ -6,21 +6,18 @@ from pydantic import SecretStr
 
 from ops import aws
 from ops.verify.model import Endpoint
-from settings import ROOT, Settings, admin_secret
-from settings.problems import OperatorError
+from settings import ADMIN, HOST, ROOT, Settings, admin_secret
 
 
 def admin_login(settings: Settings) -> tuple[Endpoint, SecretStr]:
     """Where the admin logs in, through the configured tunnel where there is one, and its password.
 
-    Raises OperatorError where the stack is local, or Secrets Manager cannot be asked.
+    Raises OperatorError where Secrets Manager cannot be asked.
     """
+    if settings.local:
+        return Endpoint(host=HOST, port=settings.local.database_port), settings.local.passwords[ADMIN]
     production = settings.production
-    if production is None:
-        raise OperatorError(
-            f"stack {settings.stack}: its database is local; its login is in its own state",
-            f"make env STACK={settings.stack} SERVICE=<service>",
-        )
+    assert production is not None  # noqa: S101 (settings: a stack is local or on RDS)
     login = json.loads(aws.secret(admin_secret(settings.stack), production.aws.region))
     tunnel = production.rds.admin_endpoint
     endpoint = Endpoint(

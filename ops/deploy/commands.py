@@ -40,14 +40,13 @@ def verify(stack: str, *, seen: Sequence[Check] = (), as_json: bool = False) -> 
     Raises OperatorError where the database cannot be reached.
     """
     settings = config.of_stack(stack)
-    if settings.local is None:
-        endpoint, password = admin_login(settings)
-        return report.run(settings, direct=endpoint, passwords={ADMIN: password}, outside=seen, as_json=as_json)
+    endpoint, password = admin_login(settings)
+    local = settings.local
     return report.run(
         settings,
-        direct=Endpoint(host=HOST, port=settings.local.database_port),
-        pooled=Endpoint(host=HOST, port=settings.local.pgbouncer_port),
-        passwords=settings.local.passwords,
+        direct=endpoint,
+        pooled=Endpoint(host=HOST, port=local.pgbouncer_port) if local else None,
+        passwords=local.passwords if local else {ADMIN: password},
         outside=seen,
         as_json=as_json,
     )

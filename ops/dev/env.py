@@ -25,7 +25,7 @@ MARKER = "# Written by make env"
 """First words of each file written here; a file without them is the user's own."""
 
 OUTPUT = "service_env"
-"""The stack output that `for_deployed` reads: per product, the variables of its service."""
+"""The stack output that `values` reads: per product, the variables of its service."""
 
 PULUMI_TIMEOUT = 120
 """Seconds for `pulumi stack output`, which reads the state and decrypts it."""
@@ -103,15 +103,18 @@ def for_local(settings: Settings, product: Product, extras: Extras | None = None
     )
 
 
-def for_deployed(stack: str, product: Product) -> dict[str, str]:
-    """The variables of a deployed service, from its stack's outputs. Raises EnvFileError when they cannot be had."""
+def _of_deployed(stack: str) -> dict[str, dict[str, str]]:
     pulumi = install.find(stack, local=False)
-    fix = f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
     command = ("stack", "output", "--stack", stack, "--json", "--show-secrets")
-    values = json.loads(pulumi.query(*command, timeout=PULUMI_TIMEOUT, fix=fix)).get(OUTPUT, {}).get(product.name)
-    if not isinstance(values, dict):
-        raise EnvFileError(f"stack {stack} has no output {OUTPUT}.{product.name}", fix)
-    return {str(name): str(value) for name, value in values.items()}
+    outputs = json.loads(pulumi.query(*command, timeout=PULUMI_TIMEOUT, fix=_deploy(stack)))
+    return {
+        product: {str(name): str(value) for name, value in values.items()}
+        for product, values in outputs.get(OUTPUT, {}).items()
+    }
+
+
+def _deploy(stack: str) -> str:
+    return f"log in to the stack's backend and deploy first: make deploy STACK={stack}"
 
 
 POOLED_DRIVERS = "DATABASE_URL: psycopg takes prepare_threshold=None (Django sets it), asyncpg statement_cache_size=0."
@@ -239,29 +242,35 @@ def _plain(entries: Iterable[EnvEntry]) -> dict[str, str]:
     return {entry.name: str(entry.value) for entry in entries}
 
 
-def _local_entries(settings: Settings, product: Product) -> list[EnvEntry]:
-    return for_local(settings, product, servers.extras_of(settings))
+def values(settings: Settings) -> dict[str, dict[str, str]]:
+    """The variables of every service, by product: from a local stack's state, or from a deployed one's outputs.
+
+    Raises EnvFileError or another OperatorError where they cannot be had.
+    """
+    if not settings.is_local:
+        return _of_deployed(settings.stack)
+    extras = servers.extras_of(settings)
+    with_service = (product for product in settings.products.values() if product.framework)
+    return {product.name: _plain(for_local(settings, product, extras)) for product in with_service}
 
 
 def values_of(settings: Settings, product: Product) -> dict[str, str]:
-    """The variables of a product's service, of a local or a deployed stack. Raises EnvFileError without them."""
-    if settings.is_local:
-        return _plain(_local_entries(settings, product))
-    return for_deployed(settings.stack, product)
+    """The variables of a product's service. Raises EnvFileError where the stack has none."""
+    found = values(settings).get(product.name)
+    if found is None:
+        raise EnvFileError(f"stack {settings.stack} has no output {OUTPUT}.{product.name}", _deploy(settings.stack))
+    return found
 
 
 def run(settings: Settings, service: str, folder: Path | None = None) -> int:
     """`make env`: writes one service's env file and says where. Raises EnvFileError where it cannot."""
     folder = folder or env_folder(settings.stack)
     product = product_of(settings, service)
+    variables = values_of(settings, product)
     if settings.is_local:
-        entries = _local_entries(settings, product)
-        values = _plain(entries)
-        write_contract({product.name: entries}, settings, folder)
-    else:
-        values = for_deployed(settings.stack, product)
-    path = write(product, settings.stack, values, folder)
-    print(f"wrote {path} ({len(values)} variables of {product.service})")
-    if names := not_for_a_shell(values):
+        write_contract({product.name: for_local(settings, product, servers.extras_of(settings))}, settings, folder)
+    path = write(product, settings.stack, variables, folder)
+    print(f"wrote {path} ({len(variables)} variables of {product.service})")
+    if names := not_for_a_shell(variables):
         print(f"a shell cannot read it: there is an {_NO_SHELL} in {', '.join(names)}; docker, kubectl and dotenv can")
     return 0

@@ -171,7 +171,7 @@ def django_client(subject: Subject) -> str:
 @check("Environment variables distributed across workspace")
 def env_files(subject: Subject) -> str:
     """Every service's env file in the workspace is up to date."""
-    files = workspace.distribute(subject.settings, subject.workspace, check=True, values_of=subject.values_of)
+    files = workspace.distribute(subject.settings, subject.workspace, subject.env, check=True)
     fix = f"make env ALL=1 STACK={subject.settings.stack} WORKSPACE={subject.workspace}"
     _expect([Problem(what=str(file), fix=fix) for file in files if not file.ok])
     return f"{len(files)} services"
@@ -180,7 +180,8 @@ def env_files(subject: Subject) -> str:
 @check("No MongoDB dependencies remaining")
 def no_mongodb(subject: Subject) -> str:
     """No env file has a MongoDB URL, and Payload's lock file has no adapter for it and a supported Payload."""
-    problems = list(lockfile.problems(subject.checkout("payload")))
+    packages = lockfile.locked(subject.checkout("payload"))
+    problems = list(lockfile.problems(subject.checkout("payload"), packages))
     files = [path for framework in ("payload", "django") for path in sorted(subject.checkout(framework).glob(".env*"))]
     problems += [
         Problem(what=f"{path} has a MongoDB URL", fix="remove it, and what reads it")
@@ -188,7 +189,7 @@ def no_mongodb(subject: Subject) -> str:
         if path.is_file() and _MONGODB_URL.search(path.read_text(errors="replace"))
     ]
     _expect(problems)
-    return f"{len(files)} env files, Payload {lockfile.locked(subject.checkout('payload'))['payload']}"
+    return f"{len(files)} env files, Payload {packages['payload']}"
 
 
 CRITERIA: tuple[Callable[[Subject], Check], ...] = (

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from settings.problems import OperatorError, Problem
@@ -40,9 +40,8 @@ def locked(folder: Path) -> dict[str, str]:
     raise OperatorError(f"{folder} has no lock file; expected: {' or '.join(_FILES)}", "commit the lock file")
 
 
-def problems(folder: Path) -> Iterator[Problem]:
-    """What is wrong with the locked packages. Raises OperatorError where there is no lock file."""
-    packages = locked(folder)
+def problems(folder: Path, packages: Mapping[str, str]) -> Iterator[Problem]:
+    """What is wrong with the packages that are locked there."""
     least = ".".join(map(str, LEAST_PAYLOAD))
     version = packages.get("payload")
     if version is None:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ops.deploy.admin_login import admin_login
 from ops.dev import env
 from ops.verify.model import Connection, Endpoint, connect
-from settings import ADMIN, HOST, Product, Settings
+from settings import Product, Settings
 from settings.problems import OperatorError
 
 _ANSWER_SECONDS = 15
@@ -28,7 +28,6 @@ class Subject:
         self.settings = settings
         self.workspace = folder
         self.payload_url = payload_url.rstrip("/")
-        self._values: dict[str, dict[str, str]] = {}
 
     def product(self, framework: str) -> Product:
         """The stack's product with this framework. Raises OperatorError where there is none."""
@@ -44,23 +43,19 @@ class Subject:
         """The checkout of its service."""
         return self.workspace / (self.product(framework).service or "")
 
-    def values(self, framework: str) -> dict[str, str]:
-        """The variables of its service."""
-        return self.values_of(self.product(framework))
+    @cached_property
+    def env(self) -> dict[str, dict[str, str]]:
+        """The variables of every service, by product."""
+        return env.values(self.settings)
 
-    def values_of(self, product: Product) -> dict[str, str]:
-        """The variables of a product's service; a deployed stack is asked for them once."""
-        if product.name not in self._values:
-            self._values[product.name] = env.values_of(self.settings, product)
-        return self._values[product.name]
+    def values(self, framework: str) -> dict[str, str]:
+        """The variables of the service with this framework."""
+        return self.env[self.product(framework).name]
 
     @cached_property
     def admin(self) -> tuple[Endpoint, SecretStr]:
         """PostgreSQL itself, and the admin's password."""
-        local = self.settings.local
-        if local is None:
-            return admin_login(self.settings)
-        return Endpoint(host=HOST, port=local.database_port), local.passwords[ADMIN]
+        return admin_login(self.settings)
 
     def login(self, framework: str) -> Connection:
         """A session of the product's login role on PostgreSQL itself. Raises OperatorError where it gets none."""

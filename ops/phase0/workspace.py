@@ -4,21 +4,21 @@ A service's key in that file is its checkout's path in the workspace; its env fi
 """
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 
 from ops.console import say
 from ops.dev import env
 from ops.dev.files import write_private
 from ops.errors import ExitCode
-from settings import Product, Settings
+from settings import Settings
 
 ENV_FILE = ".env"
 
-ValuesOf = Callable[[Product], Mapping[str, str]]
+Values = Mapping[str, Mapping[str, str]]
+"""The variables of every service, by product."""
 
 
 class Status(StrEnum):
@@ -65,24 +65,21 @@ class ServiceFile:
         return f"{self.service}: {self.status}{found}"
 
 
-def distribute(
-    settings: Settings, workspace: Path, *, check: bool, values_of: ValuesOf | None = None
-) -> list[ServiceFile]:
+def distribute(settings: Settings, workspace: Path, values: Values, *, check: bool) -> list[ServiceFile]:
     """Writes the env file of every service in the workspace's contract; with `check` it only looks.
 
-    `values_of` gives a product's variables to a caller who has them already; the stack is asked for them without it.
-    Raises EnvFileError where there is no contract or a stack's values cannot be read.
+    Raises EnvFileError where there is no contract.
     """
     path = workspace / env.CONTRACT
     if not path.exists():
         example = env.env_folder(settings.stack) / env.CONTRACT
         raise env.EnvFileError(f"{path} is missing", f"WORKSPACE=<folder that has it>, or start from {example}")
     services = env.read_contract(path)["services"]
-    return list(_files(settings, workspace, services, values_of or partial(env.values_of, settings), check=check))
+    return list(_files(settings, workspace, services, values, check=check))
 
 
 def _files(
-    settings: Settings, workspace: Path, services: dict[str, object], values_of: ValuesOf, *, check: bool
+    settings: Settings, workspace: Path, services: dict[str, object], values: Values, *, check: bool
 ) -> Iterator[ServiceFile]:
     products = {product.service: product for product in settings.products.values() if product.service}
     for service, contract in services.items():
@@ -95,9 +92,9 @@ def _files(
         if not path.parent.is_dir():
             yield ServiceFile(service=service, path=path, status=Status.NO_CHECKOUT)
             continue
-        values = values_of(product)
-        found = _compared(service, path, required, values)
-        yield _settled(found, env.text(product, settings.stack, values), check=check)
+        variables = values.get(product.name, {})
+        found = _compared(service, path, required, variables)
+        yield _settled(found, env.text(product, settings.stack, variables), check=check)
     for service in products.keys() - services.keys():
         yield ServiceFile(service=service, path=workspace / service / ENV_FILE, status=Status.NOT_REQUIRED)
 
@@ -149,7 +146,7 @@ def _ignored(path: Path) -> bool:
 
 def run(settings: Settings, workspace: Path, *, check: bool) -> ExitCode:
     """`make env ALL=1`: one line per service. FAILED where something is left to do."""
-    files = distribute(settings, workspace, check=check)
+    files = distribute(settings, workspace, env.values(settings), check=check)
     for file in files:
         say(str(file))
     return ExitCode.OK if all(file.ok for file in files) else ExitCode.FAILED

@@ -3,18 +3,14 @@
 from collections.abc import Iterator
 
 from components.kubernetes.network_flows import (
-    API,
     CLOUDFLARED,
-    PAYLOAD,
+    NAME_LABEL,
     REDIS,
     SHARED_NAMESPACE,
     Pods,
     platform_flows,
 )
 from settings import DATABASE, FRAMEWORKS, PAYLOAD_PORT, Product, RdsSettings, Settings, pods
-
-_SERVICE_PODS = {"payload": PAYLOAD, "django": API}
-"""Labels of the pods that serve requests, by framework."""
 
 
 def mermaid(settings: Settings) -> str:
@@ -93,5 +89,6 @@ def _service_arrows(settings: Settings) -> Iterator[str]:
 
 def _runs_in(product: Product, pods: Pods) -> bool:
     """Whether the product's service is among the pods."""
-    labels = _SERVICE_PODS.get(product.framework or "", {})
+    framework = FRAMEWORKS.get(product.framework or "")
+    labels = {NAME_LABEL: framework.serving.name} if framework else {}
     return product.namespace == pods.namespace and pods.labels.items() <= labels.items()

@@ -9,6 +9,7 @@ import json
 import logging
 import runpy
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -252,7 +253,15 @@ def record(
         async def program_once() -> None:
             program()
 
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        def make_loop() -> None:
+            loops.append(asyncio.new_event_loop())
+            asyncio.set_event_loop(loops[-1])
+
         async def recorded() -> None:
+            # The mock monitor answers in threads that need a loop. One it makes itself is never closed, and says so.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=make_loop))
             # Inside the loop: what these calls register must run on it.
             mocks.set_mocks(
                 answers, project=settings.PROJECT, stack=stack, preview=False, logger=logger, monitor=monitor
@@ -267,8 +276,12 @@ def record(
             )
             await run_in_stack(program_once)
 
-        with settings.offline():
-            asyncio.run(recorded())
+        try:
+            with settings.offline():
+                asyncio.run(recorded())
+        finally:
+            for loop in loops:
+                loop.close()
         stack_urns = [urn for urn in monitor.registered_outputs if "::pulumi:pulumi:Stack::" in urn]
         outputs = dict(monitor.registered_outputs)
         stack_outputs: dict[str, Any] = {}

@@ -131,7 +131,8 @@ def test_the_admin_logs_in_at_the_instance_or_through_the_tunnel(cli: Aws) -> No
     assert endpoint.sslrootcert == str(settings.ROOT / "rds-ca.pem")
 
 
-def test_a_local_stack_has_no_such_login() -> None:
-    local = settings.load("dev", full_config("dev"), local=local_state())
-    with pytest.raises(OperatorError, match="stack dev: its database is local"):
-        admin_login(local)
+def test_on_a_local_stack_the_admin_logs_in_as_its_state_says() -> None:
+    state = local_state()
+    endpoint, password = admin_login(settings.load("dev", full_config("dev"), local=state))
+    assert (endpoint.host, endpoint.port) == ("127.0.0.1", state["databasePort"])
+    assert password.get_secret_value() == state["passwords"]["lightwave_admin"]

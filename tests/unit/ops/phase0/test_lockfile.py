@@ -29,7 +29,7 @@ def npm(folder: Path, **versions: str) -> Path:
 
 
 def found(folder: Path) -> list[str]:
-    return [problem.what.removeprefix(f"{folder} ") for problem in lockfile.problems(folder)]
+    return [problem.what.removeprefix(f"{folder} ") for problem in lockfile.problems(folder, lockfile.locked(folder))]
 
 
 def test_the_example_is_as_it_should_be() -> None:

@@ -44,7 +44,7 @@ def contract(folder: Path, **required: list[str]) -> None:
 
 
 def statuses(dev: Settings, workspace: Path, *, check: bool = False) -> dict[str, Status]:
-    return {file.service: file.status for file in workspaces.distribute(dev, workspace, check=check)}
+    return {file.service: file.status for file in workspaces.distribute(dev, workspace, env.values(dev), check=check)}
 
 
 def ops(*arguments: str) -> int:
@@ -66,7 +66,7 @@ def test_check_writes_nothing_and_names_variables_only(
 ) -> None:
     assert ops("--check", "--workspace", str(workspace)) == 1
     assert not (workspace / PAYLOAD / ".env").exists()
-    workspaces.distribute(dev, workspace, check=False)
+    workspaces.distribute(dev, workspace, env.values(dev), check=False)
     path = workspace / PAYLOAD / ".env"
     changed = path.read_text().replace("PAYLOAD_SECRET=s3cr3t-payload", "PAYLOAD_SECRET=old") + "EXTRA=1\n"
     path.write_text(changed)
@@ -81,14 +81,18 @@ def test_check_writes_nothing_and_names_variables_only(
 def test_a_file_of_somebody_else_stays(dev: Settings, workspace: Path) -> None:
     path = workspace / DJANGO / ".env"
     path.write_text("DEBUG=1\n")
-    (found,) = [file for file in workspaces.distribute(dev, workspace, check=False) if file.service == DJANGO]
+    (found,) = [
+        file for file in workspaces.distribute(dev, workspace, env.values(dev), check=False) if file.service == DJANGO
+    ]
     assert (found.status, found.ok, found.superfluous) == (Status.FOREIGN, False, ("DEBUG",))
     assert "DATABASE_URL" in found.changed
     assert path.read_text() == "DEBUG=1\n"
     # Its owner may copy the values.
     copied = "".join(f"{name}={value}\n" for name, value in env.values_of(dev, dev.products["django"]).items())
     path.write_text("DEBUG=1\n" + copied)
-    (found,) = [file for file in workspaces.distribute(dev, workspace, check=True) if file.service == DJANGO]
+    (found,) = [
+        file for file in workspaces.distribute(dev, workspace, env.values(dev), check=True) if file.service == DJANGO
+    ]
     assert (found.status, found.ok) == (Status.FOREIGN, True)
 
 
@@ -100,7 +104,7 @@ def test_a_secret_never_goes_where_git_would_take_it(dev: Settings, workspace: P
 
 def test_what_the_contract_and_the_stack_do_not_share(dev: Settings, workspace: Path) -> None:
     contract(workspace, **{PAYLOAD: [*REQUIRED[PAYLOAD], "MAIL_KEY"], "somewhere/else": ["X"]})
-    found = {file.service: file for file in workspaces.distribute(dev, workspace, check=False)}
+    found = {file.service: file for file in workspaces.distribute(dev, workspace, env.values(dev), check=False)}
     assert found[PAYLOAD].status is Status.INCOMPLETE
     assert str(found[PAYLOAD]) == f"{PAYLOAD}: incomplete; missing: MAIL_KEY"
     assert (found["somewhere/else"].status, found["somewhere/else"].ok) == (Status.OTHER, True)

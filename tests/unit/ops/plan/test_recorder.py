@@ -1,6 +1,7 @@
 """The recorder has what the Pulumi CLI would receive, and nothing else of the machine it runs on."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import pulumi
@@ -213,6 +214,28 @@ def test_what_an_apply_raises_is_raised() -> None:
 
     with pytest.raises(Exception, match="from an apply"):
         record(program, stack="s")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_closes_every_event_loop(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python complains on stderr about one that is not."""
+    made: list[asyncio.AbstractEventLoop] = []
+    new_loop = asyncio.new_event_loop
+
+    def kept() -> asyncio.AbstractEventLoop:
+        made.append(new_loop())
+        return made[-1]
+
+    for module in (asyncio, asyncio.events):
+        monkeypatch.setattr(module, "new_event_loop", kept)
+
+    def program() -> None:
+        Box("box").label.apply(lambda _: 1 / int(not fails))
+
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        record(program, stack="s")
+    assert made
+    assert [loop for loop in made if not loop.is_closed()] == []
 
 
 def test_a_call_without_an_answer_is_refused_and_one_with_is_recorded() -> None:
