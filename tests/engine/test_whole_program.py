@@ -254,9 +254,9 @@ def test_a_killed_update_goes_on(prod: Prod) -> None:
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
     # What a plan of Cloudflare's that refuses the limit on logins stops is nothing that visitors need.
-    prod.cloudflare.fail = {"edge-protection-logins"}
+    prod.cloudflare.fail = {"edge-login-limit-ruleset"}
     ended = prod.up()
-    assert "was told to fail edge-protection-logins" in ended.output
+    assert "was told to fail edge-login-limit-ruleset" in ended.output
     assert prod.types()["cloudflare:index/dnsRecord:DnsRecord"] == 1
     assert prod.kubernetes.get("deployment", "cloudflared", "--namespace=shared")
     ended = prod.up()
