@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey), rclone and etcd, and a kube-apiserver
-# built from its Go module. Prints what cannot be installed and continues: the tests that need it are skipped with the reason.
+# Installs what the tests run against: Debian's PostgreSQL 15, PgBouncer, Redis (for Valkey), rclone, etcd and Chromium, and a
+# kube-apiserver built from its Go module. Prints what cannot be installed and continues: the tests that need it are skipped with the reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,8 @@ command -v valkey-server >/dev/null || command -v redis-server >/dev/null || pac
 command -v etcd >/dev/null || packages+=(etcd-server)
 command -v rclone >/dev/null || packages+=(rclone)
 command -v openssl >/dev/null || packages+=(openssl)
+# Ubuntu's are snaps; its runners have Chrome.
+command -v chromedriver >/dev/null || ! grep -qx ID=debian /etc/os-release || packages+=(chromium chromium-driver)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then

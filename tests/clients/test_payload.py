@@ -75,6 +75,7 @@ def test_an_upload_has_every_size_behind_the_cdns_address(editor: httpx.Client, 
     media = upload(editor)
     assert media["url"].startswith(payload.env["CDN_BASE_URL"] + "/")
     assert set(media["sizes"]) == set(SIZES)
+    assert media["thumbnailURL"] == media["sizes"]["thumbnail"]["url"]
     for url, expected in [
         (media["url"], (2400, 1350)),
         *((media["sizes"][name]["url"], size) for name, size in SIZES.items()),

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 from tests.cluster import images, supervisor
 from tests.cluster.database import binaries
-from tests.cluster.debian import KEYRING
+from tests.cluster.debian import FOLDER, KEYRING
 from tests.integration.kubernetes.build_servers import CLUSTER, binary
 
 _PROGRAMS = ("kubectl", "openssl", "unshare", "nsenter", "setpriv", "ip", "mount", "tar", "curl")
 _BUILD_PROGRAMS = ("go", "npm", "apt-get", "dpkg-deb", "ldconfig")
+_DISK_BYTES = 1_500_000_000
+"""Images, volumes and logs of two nodes were 1.2 GB."""
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids")
 
 
@@ -50,6 +52,9 @@ def _unable() -> Iterator[str]:
         )
     if binaries() is None:
         yield "PostgreSQL 15 is not on this machine"
+    home = next(folder for folder in (FOLDER, *FOLDER.parents) if folder.exists())
+    if (free := shutil.disk_usage(home).free) < _DISK_BYTES:
+        yield f"{home} has {free / 1e9:.1f} GB free, and the nodes take up to {_DISK_BYTES / 1e9:.1f} GB"
 
 
 def _namespaces() -> bool:

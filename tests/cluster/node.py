@@ -129,7 +129,8 @@ class Node:
             # The images came with the node: none is to be collected, however full this machine's disk is.
             "imageGCHighThresholdPercent": 100,
             "imageGCLowThresholdPercent": 99,
-            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+            # No share of the disk, which is the machine's: a node that is a hundredth of it would throw its pods out.
+            "evictionHard": {"memory.available": "100Mi", "nodefs.available": "100Mi", "imagefs.available": "100Mi"},
         }
 
     def _proxy(self) -> dict[str, Any]:

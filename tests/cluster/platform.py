@@ -98,7 +98,7 @@ def apply(kubectl: Kubectl, documents: Sequence[Mapping[str, Any]]) -> None:
     assert answer.ok, answer.output
 
 
-def wait_for_pods(kubectl: Kubectl, namespace: str, *names: str, seconds: int = 90) -> None:
+def wait_for_pods(kubectl: Kubectl, namespace: str, *names: str, seconds: int = 240) -> None:
     """Until the pods are ready: those of the names, or all of the namespace."""
     which = [f"pod/{name}" for name in names] or ["pod", "--all"]
     options = ("--for=condition=Ready", f"--namespace={namespace}", f"--timeout={seconds}s")

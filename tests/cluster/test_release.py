@@ -58,6 +58,7 @@ def release(platform: Platform, images: Images, *, payload: str) -> Program:
             "django": {"image": images[service_images.DJANGO], "worker": {}, "beat": {}},
         },
         monitoring={
+            "delivery": "own",
             "webhookUrl": "https://alerts.example.com/hook",
             "runbooks": "https://example.com/runbooks",
             "storageClass": STORAGE_CLASS,

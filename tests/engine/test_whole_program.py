@@ -67,9 +67,9 @@ def test_a_killed_update_goes_on(prod: Deployed) -> None:
     cancelled = prod.pulumi("cancel", "--yes")
     assert cancelled.status == 0, cancelled.output
     # What a plan of Cloudflare's that refuses the limit on logins stops is nothing that visitors need.
-    prod.cloudflare.fail = {"edge-protection-logins"}
+    prod.cloudflare.fail = {"edge-login-limit-ruleset"}
     ended = prod.up()
-    assert "was told to fail edge-protection-logins" in ended.output
+    assert "was told to fail edge-login-limit-ruleset" in ended.output
     assert prod.types()["cloudflare:index/dnsRecord:DnsRecord"] == 1
     assert prod.kubernetes.get("deployment", "cloudflared", "--namespace=shared")
     ended = prod.up()
@@ -172,7 +172,7 @@ def test_no_secret_is_anywhere(prod: Deployed) -> None:
         if r["type"] == "random:index/randomPassword:RandomPassword"
     }
     assert len(secrets) == 11
-    (tunnel,) = (r["outputs"] for r in resources if r["type"] == "random:index/randomBytes:RandomBytes")
+    (tunnel,) = (r["outputs"] for r in resources if r["urn"].endswith("::edge-tunnel-secret"))
     secrets |= {json.loads(tunnel[form]["plaintext"]) for form in ("base64", "hex")}
     (token,) = (r["outputs"]["token"] for r in resources if r["type"] == "lightwave:edge:Tunnel")
     secrets |= {json.loads(token["plaintext"]), R2_SECRET}

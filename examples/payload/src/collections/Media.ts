@@ -1,11 +1,18 @@
-import type { CollectionConfig } from 'payload'
+import type { CollectionAfterReadHook, CollectionConfig } from 'payload'
 
 import { anyone, authenticated } from '../access'
+
+/** Payload itself serves no file of the bucket, but it would link the admin's thumbnails to itself. */
+const thumbnailFromStore: CollectionAfterReadHook = ({ doc }) => ({
+  ...doc,
+  thumbnailURL: doc.sizes?.thumbnail?.url ?? doc.url,
+})
 
 /** Files in the bucket, at its root: the object key is the file name. */
 export const Media: CollectionConfig = {
   slug: 'media',
   access: { create: authenticated, read: anyone, update: authenticated, delete: authenticated },
+  hooks: { afterRead: [thumbnailFromStore] },
   fields: [
     { name: 'alt', type: 'text' },
     { name: 'caption', type: 'richText' },
