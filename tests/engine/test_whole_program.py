@@ -171,9 +171,7 @@ def test_no_secret_is_anywhere(prod: Deployed) -> None:
         for r in resources
         if r["type"] == "random:index/randomPassword:RandomPassword"
     }
-    assert len(secrets) == 11
-    (tunnel,) = (r["outputs"] for r in resources if r["urn"].endswith("::edge-tunnel-secret"))
-    secrets |= {json.loads(tunnel[form]["plaintext"]) for form in ("base64", "hex")}
+    assert len(secrets) == 12
     (token,) = (r["outputs"]["token"] for r in resources if r["type"] == "lightwave:edge:Tunnel")
     secrets |= {json.loads(token["plaintext"]), R2_SECRET}
     places = {"printed or in a process list": "\n".join(prod.seen)}
