@@ -26,7 +26,7 @@ def main() -> None:
 
 Written by `python -m benchmarks` on {datetime.now(UTC).date()}: {machine}.
 Compare figures within a table only: they come from one run, in which the variants took turns. CPU is user and system
-time; wall-clock times depend on what else the machine does.
+time; wall-clock times depend on what else the machine does. MB is the peak of the process's resident memory.
 
 ## Evaluating the program
 
@@ -36,7 +36,8 @@ The program against a flat one without components that declares the same typed r
 
 ## Importing the SDKs
 
-A stack imports only what it uses: a local one neither AWS's nor Cloudflare's.
+On top of `pulumi`. A stack imports only what it uses: a local one neither AWS's nor Cloudflare's, and production a part
+of Cloudflare's.
 
 {evaluate.imports()}
 

@@ -26,15 +26,15 @@ def config(count: int) -> dict[str, Any]:
 
 
 def offline(counts: tuple[int, ...]) -> str:
-    """CPU of settings, plan and policy, the interpreter's start included."""
+    """Settings, plan and policy, the interpreter's start included."""
     rows = []
     for count in counts:
         keys = config(count)
         given = {"config": keys, "products": keys["lightwave:products"]}
-        commands = {"settings": _SETTINGS, "plan": _PLAN, "policy": _POLICY}
-        found = side_by_side({name: ("-c", code.format(**given)) for name, code in commands.items()}, RUNS)
-        rows.append((count, *found.values()))
-    return table(("products", "settings, s CPU", "plan, s CPU", "plan and policy, s CPU"), rows)
+        programs = {"settings": _SETTINGS, "plan": _PLAN, "policy": _POLICY}
+        found = side_by_side({name: code.format(**given) for name, code in programs.items()}, RUNS)
+        rows.append((count, *(cost.cpu for cost in found.values()), round(found["policy"].memory)))
+    return table(("products", "settings, s CPU", "plan, s CPU", "plan and policy, s CPU", "plan and policy, MB"), rows)
 
 
 def applied(counts: tuple[int, ...]) -> Iterator[str]:

@@ -1,38 +1,54 @@
 """What a command costs."""
 
 import os
+import resource
 import statistics
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from settings import ROOT
 
+_PEAK = (
+    "import atexit; atexit.register(lambda: print(next("
+    "line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM:'))));"
+)
+"""Prints the process's own peak at its end, in kB. What wait4 tells may be the parent's: the child was a copy of it."""
 
-def python(*arguments: str) -> float:
-    """Seconds of CPU of a run of this Python, user and system: hardly changed by what else runs on the machine.
 
-    Raises RuntimeError where it fails.
-    """
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, *arguments],
-        {**os.environ, "PYTHONPATH": str(ROOT)},
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
+class Cost(NamedTuple):
+    """What one run took."""
+
+    cpu: float
+    """Seconds, user and system: hardly changed by what else runs on the machine."""
+    memory: float
+    """Peak of the resident memory, in MB."""
+
+
+def python(code: str) -> Cost:
+    """Runs code in a Python of its own. Raises CalledProcessError where it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _PEAK + code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process, 0)
-    if status:
-        raise RuntimeError(f"python {' '.join(arguments)} ended with status {os.waitstatus_to_exitcode(status)}")
-    return usage.ru_utime + usage.ru_stime
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return Cost(cpu, int(done.stdout.split()[-1]) / 1024)
 
 
-def side_by_side(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, float]:
-    """The median seconds of CPU of each command; they take turns, so that a busy moment meets them all."""
-    found: dict[str, list[float]] = {name: [] for name in commands}
+def side_by_side(programs: Mapping[str, str], runs: int) -> dict[str, Cost]:
+    """The medians of each program; they take turns, so that a busy moment meets them all."""
+    found: dict[str, list[Cost]] = {name: [] for name in programs}
     for _ in range(runs):
-        for name, arguments in commands.items():
-            found[name].append(python(*arguments))
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
+        for name, code in programs.items():
+            found[name].append(python(code))
+    return {name: Cost(*map(statistics.median, zip(*costs, strict=True))) for name, costs in found.items()}
 
 
 def table(head: Sequence[str], rows: Iterator[Sequence[object]] | Sequence[Sequence[object]]) -> str:

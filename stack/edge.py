@@ -4,6 +4,7 @@ import pulumi
 
 from components.edge.access import Access, AccessArgs
 from components.edge.cloudflared import Cloudflared, CloudflaredArgs
+from components.edge.login_limit import LoginLimit, LoginLimitArgs
 from components.edge.protection import Protection, ProtectionArgs
 from components.edge.tunnel import Tunnel, TunnelArgs
 from components.kubernetes.network_flows import SHARED_NAMESPACE
@@ -15,14 +16,12 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
     """Declares the edge of the hostnames in `section`, in the account and zone of `media`."""
     hostnames = tuple(section.hostnames.values())
     guards: list[pulumi.Resource] = []
-    protection = None
     if section.admins:
         guards.append(
             Access("edge-access", AccessArgs(account_id=media.account_id, hostnames=hostnames, admins=section.admins))
         )
     if media.zone_singletons:
-        protection = Protection("edge-protection", ProtectionArgs(zone_id=media.zone_id, hostnames=hostnames))
-        guards += protection.before_names
+        guards.append(Protection("edge-protection", ProtectionArgs(zone_id=media.zone_id, hostnames=hostnames)))
     tunnel = Tunnel(
         "edge-tunnel",
         TunnelArgs(
@@ -48,8 +47,12 @@ def edge(settings: Settings, section: EdgeSettings, media: MediaSettings, cluste
         ),
         cluster.shared(tunnel),
     )
-    if protection:
-        protection.limit_logins(section.login_limit, free=section.plan == "free", after=[tunnel, pods])
+    if media.zone_singletons:
+        limit = LoginLimitArgs(
+            zone_id=media.zone_id, hostnames=hostnames, requests=section.login_limit, free=section.plan == "free"
+        )
+        # Last: a plan that refuses it stops the deploy.
+        LoginLimit("edge-login-limit", limit, pulumi.ResourceOptions(depends_on=[tunnel, pods]))
 
 
 def _origin(product: Product) -> str:

@@ -1,4 +1,4 @@
-"""What Cloudflare does with each request for the hostnames: https only, security headers, few logins.
+"""What Cloudflare does with each request for the hostnames: https only, security headers.
 
 A zone has one ruleset per phase, so exactly one stack may declare them.
 """
@@ -11,14 +11,6 @@ import pulumi
 from components.cloudflare_sdk import cloudflare
 from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
 
-LOGIN_PATH = "/api/users/login"
-"""Payload's; its admin pages use it too."""
-
-
-FREE_SECONDS, SECONDS = 10, 60
-"""How long logins are counted, and then refused. Cloudflare's free plan takes no other value than the first:
-https://developers.cloudflare.com/waf/rate-limiting-rules/#availability."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProtectionArgs:
@@ -29,45 +21,27 @@ class ProtectionArgs:
 
 
 class Protection(pulumi.ComponentResource):
-    """The zone's rulesets for redirects, response headers and rate limits."""
-
-    before_names: Sequence[pulumi.Resource]
-    """What must be there before a hostname resolves."""
+    """The zone's rulesets for redirects and response headers, each for the hostnames alone."""
 
     def __init__(self, name: str, args: ProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:edge:Protection", name, {}, opts)
         self._name = name
         self._zone_id = args.zone_id
         quoted = " ".join(f'"{hostname}"' for hostname in args.hostnames)
-        self._ours = f"http.host in {{{quoted}}}"
-        self.before_names = (
-            self._ruleset("https", "http_request_dynamic_redirect", _redirect(self._ours)),
-            self._ruleset("headers", "http_response_headers_transform", _headers(self._ours)),
-        )
+        ours = f"http.host in {{{quoted}}}"
+        self._ruleset("https", "http_request_dynamic_redirect", _redirect(ours))
+        self._ruleset("headers", "http_response_headers_transform", _headers(ours))
         self.register_outputs({})
 
-    def limit_logins(self, requests: int, *, free: bool, after: Sequence[pulumi.Resource]) -> None:
-        """Refuses an address that makes more requests to log in, in each of Cloudflare's data centres.
-
-        What it needs depends on the zone's plan. A plan that refuses it stops a deploy, so it comes after all that
-        visitors need.
-        """
-        # In a rate limit the free plan knows the path alone.
-        ours = "" if free else f"{self._ours} and "
-        rule = _limit(ours, requests, FREE_SECONDS if free else SECONDS)
-        self._ruleset("logins", "http_ratelimit", rule, after)
-
-    def _ruleset(
-        self, name: str, phase: str, rule: cloudflare.RulesetRuleArgs, after: Sequence[pulumi.Resource] = ()
-    ) -> cloudflare.Ruleset:
-        return cloudflare.Ruleset(
+    def _ruleset(self, name: str, phase: str, rule: cloudflare.RulesetRuleArgs) -> None:
+        cloudflare.Ruleset(
             f"{self._name}-{name}",
             zone_id=self._zone_id,
             name=f"Edge: {name}",
             kind="zone",
             phase=phase,
             rules=[rule],
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+            opts=pulumi.ResourceOptions(parent=self),
         )
 
 
@@ -86,24 +60,6 @@ def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:
                 ),
                 preserve_query_string=True,
             )
-        ),
-    )
-
-
-def _limit(ours: str, requests: int, seconds: int) -> cloudflare.RulesetRuleArgs:
-    return cloudflare.RulesetRuleArgs(
-        ref="logins",
-        description="Few attempts to log in",
-        enabled=True,
-        # A path that only begins so costs nothing, and no trailing slash gets around it.
-        expression=f'({ours}starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
-        action="block",
-        ratelimit=cloudflare.RulesetRuleRatelimitArgs(
-            # Cloudflare requires the data centre: it counts in each of them.
-            characteristics=["cf.colo.id", "ip.src"],
-            period=seconds,
-            requests_per_period=requests,
-            mitigation_timeout=seconds,
         ),
     )
 

@@ -10,13 +10,24 @@ from components.kubernetes.network_flows import (
     Pods,
     platform_flows,
 )
-from settings import DATABASE, FRAMEWORKS, PAYLOAD_PORT, Product, RdsSettings, Settings, pods
+from settings import (
+    DATABASE,
+    FRAMEWORKS,
+    PAYLOAD_PORT,
+    OperatorMonitoringSettings,
+    OwnMonitoringSettings,
+    Product,
+    RdsSettings,
+    Settings,
+    pods,
+)
 
 
 def mermaid(settings: Settings) -> str:
-    """A flowchart that GitHub draws: products, their namespaces, PgBouncer, Valkey, the database, the media bucket."""
+    """A flowchart that GitHub draws: products and their namespaces, and all that the stack has beside them."""
     products = settings.products.values()
     rds = isinstance(settings.database, RdsSettings)
+    own = isinstance(settings.monitoring, OwnMonitoringSettings)
     lines = ["flowchart LR"]
     without_namespace = []
     for product in products:
@@ -33,6 +44,7 @@ def mermaid(settings: Settings) -> str:
         f'    pgbouncer["PgBouncer x {settings.pgbouncer.replicas}<br/>transaction mode"]',
         *(['    valkey["Valkey<br/>cache and queues"]'] if settings.valkey else []),
         *([f'    cloudflared["cloudflared x {settings.edge.replicas}"]'] if settings.edge else []),
+        *(['    prometheus["Prometheus<br/>Alertmanager"]'] if own else []),
         "  end",
         f'  database[("{"RDS " if rds else ""}PostgreSQL 15<br/>{DATABASE}")]',
         "  pgbouncer --> database",
@@ -45,6 +57,10 @@ def mermaid(settings: Settings) -> str:
         names = "<br/>".join(settings.edge.hostnames.values())
         lines += [f'  tunnel(["Cloudflare Tunnel<br/>{names}"])', "  cloudflared -->|connects to| tunnel"]
     lines += _service_arrows(settings)
+    if isinstance(settings.monitoring, OperatorMonitoringSettings):
+        lines.append(f'  prometheus["Prometheus<br/>namespace {settings.monitoring.prometheus_namespace}"]')
+    if settings.monitoring:
+        lines += ["  prometheus -->|metrics| pooler", "  prometheus -->|alerts| oncall([people on call])"]
     if settings.media:
         lines += [
             f'  bucket[("R2 {settings.media.bucket}")]',

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import settings
+from components.edge.login_limit import LoginLimit, LoginLimitArgs
 from components.edge.protection import Protection, ProtectionArgs
 from components.edge.responses import SECURITY_HEADERS
 from components.edge.tunnel import Tunnel, TunnelArgs
@@ -46,8 +47,9 @@ def test_token_and_secret_are_secret() -> None:
     assert isinstance(only(recorded, "ZeroTrustTunnelCloudflared", "t-tunnel")["tunnelSecret"], Secret)
     ((outputs),) = recorded.component_outputs.values()
     assert isinstance(outputs["token"], Secret)
-    secret = recorded.one("random:index/randomBytes:RandomBytes", "t-secret").inputs
-    assert secret == {"length": 32, "keepers": {"rotation": "3"}}
+    secret = recorded.one("random:index/randomPassword:RandomPassword", "t-secret").inputs
+    assert secret == {"length": 43, "special": False, "keepers": {"rotation": "3"}}
+    assert not recorded.of_type("random:index/randomBytes:RandomBytes"), "its id is its value, in plain text"
 
 
 def test_only_the_named_people_pass_access(recorded: Recording) -> None:
@@ -80,8 +82,9 @@ def rules_of(*, free: bool) -> dict[str, Any]:
     """The zone's rules by phase."""
 
     def declare() -> None:
-        protection = Protection("p", ProtectionArgs(zone_id="b" * 32, hostnames=[CMS, "api.x.org"]))
-        protection.limit_logins(7, free=free, after=[])
+        hostnames = [CMS, "api.x.org"]
+        Protection("p", ProtectionArgs(zone_id="b" * 32, hostnames=hostnames))
+        LoginLimit("l", LoginLimitArgs(zone_id="b" * 32, hostnames=hostnames, requests=7, free=free))
 
     recorded = recorder.record(declare, stack="prod")
     return {r.inputs["phase"]: r.inputs["rules"][0] for r in recorded.of_type("cloudflare:index/ruleset:Ruleset")}
@@ -104,12 +107,11 @@ def test_a_limit_that_the_plan_refuses_comes_after_all_that_visitors_need(record
     def needs(kind: str, name: str) -> set[str]:
         return {urn.rpartition("::")[2] for urn in recorded.one(kind, name).depends_on}
 
-    ruleset = "cloudflare:index/ruleset:Ruleset"
-    last = needs(ruleset, "edge-protection-logins")
+    last = needs("lightwave:edge:LoginLimit", "edge-login-limit")
     assert {f"edge-tunnel-{CMS}", "edge-cloudflared-deployment"} <= last
     tunnel = needs("lightwave:edge:Tunnel", "edge-tunnel")
     assert {"edge-protection-https", "edge-protection-headers", f"edge-access-{CMS}"} <= tunnel
-    assert "edge-protection-logins" not in tunnel
+    assert "edge-login-limit-ruleset" not in tunnel
 
 
 def test_a_rotation_replaces_the_pods() -> None:

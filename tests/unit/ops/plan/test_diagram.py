@@ -6,7 +6,7 @@ import pytest
 
 import settings
 from ops.plan.diagram import mermaid
-from tests.configs import SERVICES
+from tests.configs import MONITORING, OPERATOR_MONITORING, SERVICES
 from tests.unit.conftest import full_config
 
 
@@ -25,7 +25,7 @@ def table(cms: str, api: str) -> dict[str, dict[str, Any]]:
     return {cms: entries["payload"], api: entries["django"], "createos": entries["createos"]}
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_products_of_any_name_keep_their_arrows(stack: str) -> None:
     usual = arrows(table("payload", "django"), stack)
     assert "django -->|REST :3000| payload" in usual
@@ -70,6 +70,21 @@ def test_the_edge_leads_through_cloudflared_to_the_services_with_a_hostname() ->
         "cloudflared -->|connects to| tunnel",
         "cloudflared -->|HTTP :3000| payload",
         "cloudflared -->|HTTP :8000| django",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "node"),
+    [(MONITORING, "Prometheus<br/>Alertmanager"), (OPERATOR_MONITORING, "Prometheus<br/>namespace monitoring")],
+    ids=["own", "operator"],
+)
+def test_whoever_watches_the_stack_is_in_the_picture(delivery: dict[str, Any], node: str) -> None:
+    with settings.offline():
+        text = mermaid(settings.load("prod", {**full_config("prod"), "lightwave:monitoring": delivery}))
+    assert [line.strip() for line in text.splitlines() if "prometheus" in line] == [
+        f'prometheus["{node}"]',
+        "prometheus -->|metrics| pooler",
+        "prometheus -->|alerts| oncall([people on call])",
     ]
 
 
