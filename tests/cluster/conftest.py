@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from tests.cluster import service_images
 from tests.cluster.cluster import Cluster, running_cluster
 from tests.cluster.flows import PORTS
+from tests.cluster.images import Images, NotBuiltError
 from tests.cluster.machine import missing
 from tests.cluster.platform import Platform, apply, running_platform, wait_for_pods
 from tests.cluster.workloads import KINDS, pod
@@ -21,6 +24,7 @@ ORDER = (
     "test_site",
     "test_containers",
     "test_release",
+    "test_alerts",
     "test_pods",
     "test_access",
     "test_flows",
@@ -61,6 +65,18 @@ def platform(cluster: Cluster) -> Iterator[Platform]:
     """The whole of it."""
     with running_platform(cluster) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def release_images(platform: Platform) -> Images:
+    """Those of the example services and of monitoring, on every node."""
+    try:
+        made = service_images.images()
+    except NotBuiltError as reason:
+        not_here(str(reason), SWITCH)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: node.add_images(made.archive), platform.cluster.nodes))
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from ops.plan.manifests import CLUSTER
 from ops.plan.recorder import Recording
 from policies.rules.model import Resource, Secret
 from settings import Settings
-from tests.cluster import images
+from tests.cluster import images, service_images
 from tests.cluster.workloads import EDGE_NAMESPACE
 from tests.unit.conftest import FACTS_OF_PROD
 
@@ -117,7 +117,9 @@ class Program:
 
 
 def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
-    """The prod stack with the tests' images and facts; `sections` are laid over its config, section by section."""
+    """The prod stack with the tests' images and facts; `sections` are laid over its config, section by section, and
+    products over products."""
+    products = sections.pop("products", {})
     # The releases of `sections` alone. No edge: without Cloudflare, cloudflared does not become ready.
     given = config.stack_config("prod") | {"lightwave:services": {}, "lightwave:edge": {}}
     made = {
@@ -143,6 +145,7 @@ def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
                 **product,
                 "statementTimeoutMs": STATEMENT_SECONDS * 1000,
                 "idleInTransactionTimeoutMs": _IDLE_IN_TRANSACTION_MS,
+                **products.get(name, {}),
             }
             for name, product in given["lightwave:products"].items()
         },
@@ -158,6 +161,19 @@ def declared(values: Values, **sections: Mapping[str, Any]) -> Program:
         recording = recorder.record_stack("prod", overrides=overrides)
     with config.offline():
         return Program(settings=config.load("prod", {**given, **overrides}), recording=recording)
+
+
+def own_monitoring(made: images.Images, webhook: str) -> dict[str, Any]:
+    """The section of a Prometheus and Alertmanager of the stack's own, which post to the webhook."""
+    return {
+        "delivery": "own",
+        "webhookUrl": webhook,
+        "runbooks": "https://example.com/runbooks",
+        "storageClass": STORAGE_CLASS,
+        "storageGib": 2,
+        "image": _short(made[service_images.PROMETHEUS]),
+        "alertmanagerImage": _short(made[service_images.ALERTMANAGER]),
+    }
 
 
 def _replaced(values: Values) -> Iterator[Any]:

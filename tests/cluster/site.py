@@ -92,7 +92,7 @@ def site(node_root: Path, nodes: Sequence[str]) -> Iterator[Site]:
         assert process.stdin
         process.stdin.close()
         # Removing the images that the nodes unpacked takes its time on a slow disk.
-        process.wait(10 * _SECONDS)
+        process.wait(20 * _SECONDS)
     assert process.returncode == 0, f"the site's supervisor ended with {process.returncode}"
 
 

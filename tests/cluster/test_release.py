@@ -5,7 +5,6 @@ Payload and Django are the real ones, from their images (service_images.py), and
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,13 +12,11 @@ import pytest
 from components.kubernetes.network_flows import MIGRATION, SHARED_NAMESPACE
 from settings import API_PORT, PAYLOAD_PORT
 from tests.cluster import beside, service_images, test_pods, test_quota
-from tests.cluster.conftest import SWITCH
 from tests.cluster.flows import PORTS
-from tests.cluster.images import Images, NotBuiltError
+from tests.cluster.images import Images
 from tests.cluster.platform import Platform, apply, wait_for_pods, wait_until
-from tests.cluster.program import STORAGE_CLASS, Program
+from tests.cluster.program import Program, own_monitoring
 from tests.cluster.workloads import CONTAINER, EDGE_NAMESPACE, KINDS, pod
-from tests.required import not_here
 
 pytestmark = pytest.mark.slow
 
@@ -57,37 +54,17 @@ def release(platform: Platform, images: Images, *, payload: str) -> Program:
             "payload": {"image": payload, "migration": {"image": migration}},
             "django": {"image": images[service_images.DJANGO], "worker": {}, "beat": {}},
         },
-        monitoring={
-            "delivery": "own",
-            "webhookUrl": "https://alerts.example.com/hook",
-            "runbooks": "https://example.com/runbooks",
-            "storageClass": STORAGE_CLASS,
-            "storageGib": 2,
-            "image": images[service_images.PROMETHEUS].removeprefix("docker.io/"),
-            "alertmanagerImage": images[service_images.ALERTMANAGER].removeprefix("docker.io/"),
-        },
+        monitoring=own_monitoring(images, webhook="https://alerts.example.com/hook"),
     )
 
 
-@pytest.fixture(scope="module")
-def images(platform: Platform) -> Images:
-    """Those of the release, on every node."""
-    try:
-        made = service_images.images()
-    except NotBuiltError as reason:
-        not_here(str(reason), SWITCH)
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda node: node.add_images(made.archive), platform.cluster.nodes))
-    return made
-
-
 @pytest.fixture(scope="module", autouse=True)
-def released(platform: Platform, images: Images) -> Iterator[None]:
+def released(platform: Platform, release_images: Images) -> Iterator[None]:
     """The release, rolled out, and a pod of the edge. Taken off again: agents are to stand for its pods."""
     bare = platform.program
     edge = next(kind for kind in KINDS if kind.name == "edge")
     apply(platform.kubectl, [pod(edge, platform.client_image, PORTS)])
-    platform.apply(release(platform, images, payload=images[service_images.PAYLOAD]))
+    platform.apply(release(platform, release_images, payload=release_images[service_images.PAYLOAD]))
     for namespace, name in COUNTS:
         kind = "statefulset" if namespace == SHARED_NAMESPACE else "deployment"
         platform.rollout(f"{kind}/{name}", namespace=namespace)
@@ -180,7 +157,7 @@ def test_a_running_service_has_its_own_tables_alone(
     assert states == ["00000" if schema == own else "42501" for schema in statements.values()]
 
 
-def test_a_release_that_does_not_start_leaves_the_old_pods_serving(platform: Platform, images: Images) -> None:
+def test_a_release_that_does_not_start_leaves_the_old_pods_serving(platform: Platform, release_images: Images) -> None:
     """Django's image as Payload's. The former release is one update away, and that starts no pod."""
 
     def serving() -> set[str]:
@@ -195,7 +172,7 @@ def test_a_release_that_does_not_start_leaves_the_old_pods_serving(platform: Pla
         return any(status["restartCount"] > 0 and not status["ready"] for status in statuses)
 
     before, right = serving(), platform.program
-    platform.apply(release(platform, images, payload=images[service_images.DJANGO]))
+    platform.apply(release(platform, release_images, payload=release_images[service_images.DJANGO]))
     wait_until(failed, "the new release's pod was started again", seconds=90)
     assert (serving(), len(platform.pods("payload", CMS))) == (before, 3)
     for _ in range(5):
