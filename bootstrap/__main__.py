@@ -14,6 +14,8 @@ from bootstrap.service_deployers import ServiceDeployers, ServiceDeployersArgs
 from bootstrap.state_store import StateStore, StateStoreArgs
 
 config = pulumi.Config("lightwave-bootstrap")
+stack = pulumi.get_stack()
+"""The platform's stack of the same name uses what is declared here."""
 region = pulumi.Config("aws").require("region")
 account_id = config.require("accountId")
 
@@ -21,16 +23,17 @@ provider = aws.Provider(
     "aws",
     region=region,
     allowed_account_ids=[account_id],
-    default_tags={"tags": {"project": "lightwave", "stack": pulumi.get_stack(), "managed-by": "pulumi"}},
+    default_tags={"tags": {"project": "lightwave", "stack": stack, "managed-by": "pulumi"}},
 )
 state = StateStore(
     "state",
-    StateStoreArgs(bucket=config.require("stateBucket"), region=region),
+    StateStoreArgs(stack=stack, bucket=config.require("stateBucket"), region=region),
     pulumi.ResourceOptions(provider=provider),
 )
 access = CiAccess(
     "ci",
     CiAccessArgs(
+        stack=stack,
         account_id=account_id,
         region=region,
         repository=config.require("repository"),
@@ -50,6 +53,7 @@ if deployers:
     roles = ServiceDeployers(
         "deployers",
         ServiceDeployersArgs(
+            stack=stack,
             account_id=account_id,
             region=region,
             cluster=config.get("cluster", DEFAULT_CLUSTER),

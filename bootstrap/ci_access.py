@@ -9,13 +9,10 @@ import pulumi
 import pulumi_aws as aws
 
 from bootstrap import ci_policies
+from settings.names import PROJECT, is_own, label, named
 
-PREVIEW_ENVIRONMENTS = ("prod-preview", "prod-drift")
-"""GitHub environments of the jobs that only read. A preview runs pull-request code: give `prod-preview` reviewers."""
-
-DEPLOY_ENVIRONMENT = "prod"
 DEPLOY_REF = "refs/heads/main"
-"""GitHub environment and branch of the job that deploys. Give the environment reviewers, and that branch only."""
+"""The branch of the job that deploys."""
 
 PREVIEWERS = "lightwave:previewers"
 """Kubernetes group of the preview role; the platform binds it to what it declares outside namespaces."""
@@ -35,6 +32,8 @@ _CLUSTER_POLICIES = "arn:aws:eks::aws:cluster-access-policy"
 class CiAccessArgs:
     """What `CiAccess` needs."""
 
+    stack: str
+    """The platform's stack, whose name begins the names of its GitHub environments."""
     account_id: str
     region: str
     repository: str
@@ -71,6 +70,21 @@ class CiAccessArgs:
             # A pattern here would be one in the role's permissions.
             if not values or not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", value) for value in values):
                 raise pulumi.InputPropertyError(name, "expected: letters, digits and hyphens, without wildcards")
+        for name, value in (("cluster", self.cluster), ("database", self.database)):
+            # The roles of a stack must not reach another one.
+            if not is_own(self.stack, value):
+                expected = f'a name with "{label(self.stack)}" in it, such as {named(PROJECT, self.stack)}'
+                raise pulumi.InputPropertyError(name, f"{value} may belong to another stack; expected: {expected}")
+
+    @property
+    def preview_environments(self) -> tuple[str, ...]:
+        """GitHub environments of the jobs that only read. A preview runs pull-request code: give it reviewers."""
+        return f"{self.stack}-preview", f"{self.stack}-drift"
+
+    @property
+    def deploy_environment(self) -> str:
+        """GitHub environment of the job that deploys. Give production's reviewers, and each the main branch only."""
+        return self.stack
 
 
 class CiAccess(pulumi.ComponentResource):
@@ -89,14 +103,18 @@ class CiAccess(pulumi.ComponentResource):
         self._args = args
         self.oidc_provider_arn = self._oidc_provider()
         self._platform = ci_policies.Platform(
-            account_id=args.account_id, region=args.region, cluster=args.cluster, database=args.database
+            stack=args.stack,
+            account_id=args.account_id,
+            region=args.region,
+            cluster=args.cluster,
+            database=args.database,
         )
         state = pulumi.Output.all(args.state_bucket_arn, args.state_key_arn)
 
         preview = self._role(
             purpose="preview",
             description="Reads: previews of pull requests and the search for drift",
-            environments=PREVIEW_ENVIRONMENTS,
+            environments=args.preview_environments,
             seconds=PREVIEW_SECONDS,
             permissions=state.apply(lambda arns: ci_policies.policy(self._preview_permissions(*arns))),
         )
@@ -108,7 +126,7 @@ class CiAccess(pulumi.ComponentResource):
         deploy = self._role(
             purpose="deploy",
             description="Deploys: pulumi up of the main branch",
-            environments=(DEPLOY_ENVIRONMENT,),
+            environments=(args.deploy_environment,),
             seconds=DEPLOY_SECONDS,
             permissions=state.apply(lambda arns: ci_policies.policy(self._deploy_permissions(*arns))),
             ref=DEPLOY_REF,
@@ -162,7 +180,7 @@ class CiAccess(pulumi.ComponentResource):
         )
         role = aws.iam.Role(
             f"{self._name}-{purpose}",
-            name=f"lightwave-{purpose}",
+            name=named(f"lightwave-{purpose}", self._args.stack),
             description=description,
             assume_role_policy=self.oidc_provider_arn.apply(
                 lambda arn: ci_policies.assumed_by_workflows(arn, repository, environments, ref)

@@ -1,7 +1,7 @@
 """What CI's roles may do in the account, as IAM policies.
 
 The actions come from `ci_actions`. Where AWS cannot scope an action by name, a tag scopes it: the platform's provider
-puts `project: lightwave` on everything it creates.
+puts `project: lightwave` and `stack` on everything it creates.
 """
 
 import json
@@ -13,8 +13,6 @@ from bootstrap import ci_actions
 from policies import tokens
 
 Statement = dict[str, Any]
-
-_OURS_BY_TAG = {"StringEquals": {"aws:ResourceTag/project": "lightwave"}}
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -42,6 +40,7 @@ class Repository:
 class Platform:
     """Where the platform is, and what its resources are called."""
 
+    stack: str
     account_id: str
     region: str
     cluster: str
@@ -64,8 +63,12 @@ class Platform:
 
     @property
     def secrets(self) -> list[str]:
-        """ARNs of the platform's secrets."""
-        return self.arn("secretsmanager", "secret:lightwave/*")
+        """ARNs of the stack's secrets."""
+        return self.arn("secretsmanager", f"secret:lightwave/{self.stack}/*")
+
+    def tagged(self, kind: str) -> dict[str, Any]:
+        """The condition that a resource, or the request that creates it, has the stack's tags."""
+        return {"StringEquals": {f"aws:{kind}Tag/project": "lightwave", f"aws:{kind}Tag/stack": self.stack}}
 
 
 def policy(statements: Sequence[Statement]) -> str:
@@ -209,7 +212,7 @@ def _security_groups(platform: Platform) -> list[Statement]:
             "NewTaggedSecurityGroup",
             [create],
             groups,
-            condition={"StringEquals": {"aws:RequestTag/project": "lightwave"}},
+            condition=platform.tagged("Request"),
         ),
         _allow(
             "TagAtCreation",
@@ -225,7 +228,7 @@ def _security_groups(platform: Platform) -> list[Statement]:
             [action for action in actions if action != create],
             groups,
             rules,
-            condition=_OURS_BY_TAG,
+            condition=platform.tagged("Resource"),
         ),
         # The rule that the call creates has no tag yet.
         _allow("NewSecurityGroupRule", [authorize], rules),

@@ -10,9 +10,7 @@ import pulumi_aws as aws
 
 from bootstrap import ci_policies
 from bootstrap.ci_access import DEPLOY_REF
-
-DEFAULT_ENVIRONMENT = "production"
-"""GitHub environment of a service's deploy job. Give it reviewers, and the main branch only."""
+from settings.names import PRODUCTION, named
 
 _KEYS = {"repository", "environment", "repositoryOwnerId", "repositoryId"}
 
@@ -21,6 +19,8 @@ _KEYS = {"repository", "environment", "repositoryOwnerId", "repositoryId"}
 class ServiceDeployersArgs:
     """What `ServiceDeployers` needs."""
 
+    stack: str
+    """The platform's stack that the services run in."""
     account_id: str
     region: str
     cluster: str
@@ -39,11 +39,16 @@ class ServiceDeployersArgs:
                 ("repository", r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", "owner/name, without wildcards"),
                 ("environment", r"[A-Za-z0-9][A-Za-z0-9._-]*", "a GitHub environment, without wildcards"),
             ):
-                value = given.get(name, DEFAULT_ENVIRONMENT if name == "environment" else "")
+                value = given.get(name, self.environment if name == "environment" else "")
                 if not re.fullmatch(pattern, value):
                     raise pulumi.InputPropertyError(f"{key}.{name}", f"expected: {expected}")
             if ("repositoryId" in given) != ("repositoryOwnerId" in given):
                 raise pulumi.InputPropertyError(f"{key}.repositoryId", "expected: together with repositoryOwnerId")
+
+    @property
+    def environment(self) -> str:
+        """GitHub environment of a service's deploy job by default. Give it reviewers, and the main branch only."""
+        return "production" if self.stack == PRODUCTION else self.stack
 
 
 class ServiceDeployers(pulumi.ComponentResource):
@@ -73,10 +78,10 @@ class ServiceDeployers(pulumi.ComponentResource):
             owner_id=given.get("repositoryOwnerId"),
             repository_id=given.get("repositoryId"),
         )
-        environments = [given.get("environment", DEFAULT_ENVIRONMENT)]
+        environments = [given.get("environment", args.environment)]
         role = aws.iam.Role(
             f"{self._name}-{namespace}",
-            name=f"lightwave-release-{namespace}",
+            name=named(f"lightwave-release-{namespace}", args.stack),
             description=f"Releases of {given['repository']} into the namespace {namespace}",
             assume_role_policy=pulumi.Output.from_input(args.oidc_provider_arn).apply(
                 lambda arn: ci_policies.assumed_by_workflows(arn, repository, environments, DEPLOY_REF)

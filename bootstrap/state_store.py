@@ -1,4 +1,4 @@
-"""Where production's state is kept: an S3 bucket, and the KMS key that encrypts it and the secrets in it."""
+"""Where a stack's state is kept: an S3 bucket, and the KMS key that encrypts it and the secrets in it."""
 
 import json
 import re
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from settings.names import is_own, label, named
+
 KEY_ALIAS = "alias/lightwave-state"
+"""Production's; another stack's has the stack's name at its end."""
 
 KEY_DELETION_DAYS = 30
 """How long a scheduled deletion of the key can be cancelled: the longest that KMS offers."""
@@ -20,6 +23,8 @@ OLD_VERSION_DAYS = 365
 class StateStoreArgs:
     """What `StateStore` needs."""
 
+    stack: str
+    """The platform's stack, which has a bucket and a key of its own: who reads a state reads every password in it."""
     bucket: str
     region: str
 
@@ -27,6 +32,11 @@ class StateStoreArgs:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", self.bucket):
             raise pulumi.InputPropertyError(
                 "bucket", "expected: 3 to 63 lower-case letters, digits and inner hyphens (a dot breaks TLS)"
+            )
+        if not is_own(self.stack, self.bucket):
+            expected = f'a name with "{label(self.stack)}" in it'
+            raise pulumi.InputPropertyError(
+                "bucket", f"{self.bucket} may belong to another stack; expected: {expected}"
             )
 
 
@@ -45,6 +55,7 @@ class StateStore(pulumi.ComponentResource):
         super().__init__("lightwave:bootstrap:StateStore", name, {}, opts)
         child = pulumi.ResourceOptions(parent=self, protect=True)
 
+        alias = named(KEY_ALIAS, args.stack)
         # With KMS's default policy, the account's IAM policies decide who may use the key.
         key = aws.kms.Key(
             f"{name}-key",
@@ -53,7 +64,7 @@ class StateStore(pulumi.ComponentResource):
             deletion_window_in_days=KEY_DELETION_DAYS,
             opts=child,
         )
-        aws.kms.Alias(f"{name}-key-alias", name=KEY_ALIAS, target_key_id=key.key_id, opts=child)
+        aws.kms.Alias(f"{name}-key-alias", name=alias, target_key_id=key.key_id, opts=child)
         bucket = aws.s3.Bucket(f"{name}-bucket", bucket=args.bucket, force_destroy=False, opts=child)
         aws.s3.BucketVersioning(
             f"{name}-versions",
@@ -113,7 +124,7 @@ class StateStore(pulumi.ComponentResource):
         )
 
         self.backend_url = pulumi.Output.concat("s3://", bucket.bucket, f"?region={args.region}")
-        self.secrets_provider = pulumi.Output.from_input(f"awskms://{KEY_ALIAS}?region={args.region}")
+        self.secrets_provider = pulumi.Output.from_input(f"awskms://{alias}?region={args.region}")
         self.bucket_arn = bucket.arn
         self.key_arn = key.arn
         self.register_outputs(

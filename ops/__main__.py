@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = "python -m ops"
-GOLDEN_STACKS = ("dev", "prod")
+GOLDEN_STACKS = ("dev", "staging", "prod")
 """Stacks whose plans are committed; a developer's own stack is not among them."""
 
 

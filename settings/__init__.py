@@ -50,6 +50,7 @@ from settings.names import (
     HOST,
     KNOWN_AT_DEPLOY,
     PAYLOAD_PORT,
+    PLAIN_NAMES,
     PRODUCT_EXTENSIONS_SCHEMA,
     PROJECT,
     RESERVED_PRODUCTS,
@@ -61,6 +62,7 @@ from settings.names import (
     VALKEY_PASSWORD,
     VALKEY_SECRETS,
     admin_secret,
+    named,
 )
 from settings.problems import Key, Mistake, SettingsError
 from settings.report import refusal
@@ -70,7 +72,7 @@ from settings.service_models import (
     ResourceSettings,
     ServiceSettings,
 )
-from settings.settings import Production, Settings
+from settings.settings import OnRds, Settings
 from settings.values import facts_required, offline, pgbouncer_version
 
 
@@ -118,6 +120,7 @@ def load(stack: str, config: Mapping[str, Any], local: Any = None, secret_keys: 
         {
             **dict.fromkeys(_sections()),
             **parsed,
+            "stack": stack,
             "server": server if server in ("local", "rds") else None,
             "rds": parsed.get("database") if server == "rds" else None,
             "declared": {name for name in raw if raw[name] is not None},

@@ -11,8 +11,10 @@ from pydantic.alias_generators import to_camel
 from settings import values
 from settings.names import (
     BUCKET,
+    CLUSTER,
     DEFAULT_IDLE_IN_TRANSACTION_MS,
     EGRESS_PORTS,
+    IDENTIFIER,
     IDLE_IN_TRANSACTION_MS,
     PRODUCT_EXTENSIONS_SCHEMA,
 )
@@ -128,12 +130,13 @@ class AdminEndpointSettings(Section):
 
 
 class RdsSettings(Section):
-    """RDS PostgreSQL 15. A stack on RDS is production."""
+    """RDS PostgreSQL 15, of a staging or production stack."""
 
     server: Literal["rds"]
     """An RDS instance."""
-    identifier: values.DnsLabel = "lightwave-platform"
-    """The instance's name at AWS; an adopted instance keeps the name that it has."""
+    identifier: values.DnsLabel = IDENTIFIER
+    """The instance's name at AWS, from which every other name there is made; an adopted instance keeps the name that it
+    has. In a stack other than `prod` it contains the stack's name."""
     instance_class: values.InstanceClass = "db.t3.medium"
     """Its memory decides max_connections, which the connection budget has to fit."""
     allocated_storage_gib: Annotated[int, Field(ge=20, le=65536)] = 50
@@ -227,9 +230,10 @@ class MediaSettings(Section):
     zone: values.Domain
     """The zone's name."""
     bucket: values.DnsLabel = BUCKET
-    """The bucket's name; in a local stack another one than production's."""
+    """The bucket's name; in a stack other than `prod` it contains the stack's name."""
     domain: values.Domain
-    """The CDN domain that the bucket is reached through, in `zone`."""
+    """The CDN domain that the bucket is reached through, in `zone`; in a stack other than `prod` it contains the
+    stack's name."""
     cors_origins: tuple[values.Origin, ...] = ()
     """Origins whose pages may fetch media from the browser (GET, HEAD); uploads go through Payload's server."""
     min_tls: Literal["1.2", "1.3"] = "1.2"
@@ -246,7 +250,7 @@ class MediaSettings(Section):
     secret_access_key: values.SecretText | None = None
     """Of an existing S3 key, with `credentials: given`."""
     zone_singletons: bool = True
-    """Whether this stack owns the zone's cache ruleset and tiered cache; one stack per zone, never a local one."""
+    """Whether this stack owns the zone's cache ruleset and tiered cache; one production stack per zone."""
 
 
 class QuotaSettings(Section):
@@ -276,10 +280,10 @@ class NamespaceSettings(Section):
 
 
 class KubernetesSettings(Section):
-    """The cluster and its namespaces: EKS in production, kind or k3d in a local stack; none without this section."""
+    """The cluster and its namespaces: EKS, or kind or k3d in a local stack; none without this section."""
 
-    cluster: values.DnsLabel = "lightwave-prod"
-    """Name of the EKS cluster."""
+    cluster: values.DnsLabel = CLUSTER
+    """Name of the EKS cluster, which no other stack uses; in a stack other than `prod` it contains the stack's name."""
     context: values.Context | None = None
     """A kubeconfig context in place of the EKS cluster; required in a local stack, where it is one of kind or k3d."""
     network_policy_enforced: bool = False

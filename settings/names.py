@@ -1,11 +1,22 @@
 """Names that the platform's parts share and that other repositories rely on. They are the same in every stack."""
 
+import re
+
 PROJECT = "lightwave"
+PRODUCTION = "prod"
+"""The stack whose names carry no stack's name: other repositories rely on them. Every other stack's names carry its
+own, see `is_own`."""
 DATABASE = "lightwave_platform"
 TEST_DATABASE = f"test_{DATABASE}"
 """Where Django's tests run on a local stack: Django's own name for it."""
 ADMIN = "lightwave_admin"
 BUCKET = "lightwave-media"
+IDENTIFIER = "lightwave-platform"
+CLUSTER = "lightwave-prod"
+CDN = "cdn.lightwave-media.site"
+CMS = "cms.lightwave-media.site"
+PLAIN_NAMES = (IDENTIFIER, CLUSTER, BUCKET, CDN, CMS)
+"""Of `PRODUCTION`, in its own file or by default."""
 HOST = "127.0.0.1"
 """Where a local stack's servers listen, and nowhere else."""
 STATS_USER = "pgbouncer_stats"
@@ -79,3 +90,22 @@ FACTS = (
 def admin_secret(stack: str) -> str:
     """Name of the secret in AWS Secrets Manager that holds the login of `ADMIN`."""
     return f"{PROJECT}/{stack}/database/admin"
+
+
+def label(stack: str) -> str:
+    """The stack's name as a part of a DNS label."""
+    return re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
+
+
+def named(base: str, stack: str) -> str:
+    """A name of the stack's own: with the stack's name at its end, and for `PRODUCTION` as it is."""
+    return base if stack == PRODUCTION else f"{base}-{label(stack)}"
+
+
+def is_own(stack: str, name: str) -> bool:
+    """Whether a name that all stacks could see may be this stack's: it has the stack's name as a part of its own.
+
+    `PRODUCTION` has the names without one, so any is its own.
+    """
+    part = rf"(?<![a-z0-9]){re.escape(label(stack))}(?![a-z0-9])"
+    return stack == PRODUCTION or (name not in PLAIN_NAMES and re.search(part, name) is not None)

@@ -1,8 +1,9 @@
 """Rules between fields and sections, over the typed sections that parsed.
 
 A rule's parameters name the sections that it reads; it runs where all of them are there. A section that failed skips
-only its own rules. Three parameters are no sections: `server`, the kind of the database, which is known even where that
-section failed; `rds`, the database where it is RDS; `declared`, the names of the sections that the config holds.
+only its own rules. Four parameters are no sections: `stack`, its name; `server`, the kind of the database, which is
+known even where that section failed; `rds`, the database where it is RDS; `declared`, the names of the sections that
+the config holds.
 """
 
 import inspect
@@ -11,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from settings import edge_rules, names, service_rules
+from settings import edge_rules, names, service_rules, tier_rules
 from settings.models import (
     AwsSettings,
     KubernetesSettings,
@@ -131,17 +132,7 @@ def _needed_sections(server: str, declared: Declared) -> Mistakes:
 
 
 @_rule
-def _protection(server: str, protect: bool) -> Mistakes:
-    if server == "rds" and not protect:
-        yield Mistake(("protect",), "is off", "true: in production everything that holds data is protected")
-
-
-@_rule
 def _rds(rds: RdsSettings) -> Mistakes:
-    if not rds.multi_az:
-        yield Mistake(("database", "multiAz"), "is off", "true in production")
-    if rds.backup_retention_days < 7:
-        yield Mistake(("database", "backupRetentionDays"), "is too short", "7 to 35 in production")
     least = -(-rds.allocated_storage_gib * 126 // 100)
     if rds.max_allocated_storage_gib < least:
         yield Mistake(("database", "maxAllocatedStorageGib"), "is too small", f"{least} (26 % above) or more")
@@ -165,7 +156,7 @@ def _subnets(aws: AwsSettings) -> Mistakes:
 
 
 @_rule
-def _media(server: str, media: MediaSettings) -> Mistakes:
+def _media(media: MediaSettings) -> Mistakes:
     if not media.domain.endswith(f".{media.zone}"):
         yield Mistake(("media", "domain"), "is not in the zone", "a name in media.zone, such as cdn.<zone>")
     for key, value in (("accessKeyId", media.access_key_id), ("secretAccessKey", media.secret_access_key)):
@@ -173,11 +164,6 @@ def _media(server: str, media: MediaSettings) -> Mistakes:
             yield Mistake(("media", key), "is missing", "the existing key, with credentials: given")
         if media.credentials != "given" and value is not None:
             yield Mistake(("media", key), "is not used", "nothing, or credentials: given", "remove")
-    # A developer's bucket is beside production's, perhaps in the same account and zone.
-    if server == "local" and media.bucket == names.BUCKET:
-        yield Mistake(("media", "bucket"), "is production's", f"another name, such as {names.BUCKET}-dev")
-    if server == "local" and media.zone_singletons:
-        yield Mistake(("media", "zoneSingletons"), "is on", "false: production's stack owns the zone's rules")
 
 
 @_rule
@@ -308,7 +294,7 @@ def _secrets(products: Products) -> tuple[list[str], list[str]]:
 
 
 _OF_SERVICES = (service_rules.owners, service_rules.sections, service_rules.entries, service_rules.namespaces)
-for _elsewhere in (*_OF_SERVICES, edge_rules.sections, edge_rules.hostnames):
+for _elsewhere in (*tier_rules.RULES, *_OF_SERVICES, edge_rules.sections, edge_rules.hostnames):
     _rule(_elsewhere)
 
 

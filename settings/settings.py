@@ -1,7 +1,7 @@
 """A stack's whole settings, and what follows from them."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,8 +25,8 @@ from settings.service_models import ServiceSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Production:
-    """What a stack on RDS always has."""
+class OnRds:
+    """The sections that a stack on RDS always has."""
 
     rds: RdsSettings
     aws: AwsSettings
@@ -39,9 +39,12 @@ class Settings(Section):
 
     stack: str
     """The stack's name."""
+    tier: Literal["development", "staging", "production"]
+    """What the stack is for. development: a local database. staging: RDS, as cheap as one likes. production: RDS, with
+    everything that keeps data safe switched on; always the tier of `prod`."""
     protect: bool = False
-    """Whether everything that holds data, and every role, schema and grant, is protected from deletion; always true in
-    production."""
+    """Whether everything that holds data, and every role, schema and grant, is protected from deletion, an RDS instance
+    by RDS too and by a final snapshot; always true in production."""
     products: dict[values.SqlName, Product]
     """The product table, by product. It is the same for all stacks, so it is in Pulumi.yaml."""
     database: DatabaseSettings
@@ -66,7 +69,7 @@ class Settings(Section):
         return self.database.server == "local"
 
     @property
-    def production(self) -> Production | None:
+    def on_rds(self) -> OnRds | None:
         """The sections that a stack on RDS always has, none of them optional; None where the stack is local."""
         match (self.database, self.aws, self.kubernetes, self.media):
             case (
@@ -75,7 +78,7 @@ class Settings(Section):
                 KubernetesSettings() as cluster,
                 MediaSettings() as media,
             ):
-                return Production(rds=rds, aws=aws, kubernetes=cluster, media=media)
+                return OnRds(rds=rds, aws=aws, kubernetes=cluster, media=media)
             case _:
                 return None
 

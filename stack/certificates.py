@@ -21,6 +21,6 @@ class CaCertificates:
 def ca_certificates(settings: Settings) -> CaCertificates:
     """Reads the stack's files. Raises SettingsError where one is missing, so call it before anything is declared."""
     return CaCertificates(
-        database=database_ca_pem(settings.production.rds) if settings.production else None,
+        database=database_ca_pem(settings.on_rds.rds) if settings.on_rds else None,
         pgbouncer=pooler_ca_pem(settings.pgbouncer),
     )

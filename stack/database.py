@@ -1,4 +1,4 @@
-"""PostgreSQL: RDS in production, the server of `make up` in a local stack."""
+"""PostgreSQL: RDS, or the server of `make up` in a local stack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,18 +43,18 @@ def postgres(settings: Settings, secrets: GeneratedSecrets, budget: Budget) -> D
         password=secrets.passwords[ADMIN],
         superuser=False,
     )
-    if production := settings.production:
+    if on_rds := settings.on_rds:
         from stack.rds import rds  # noqa: PLC0415 (its SDK takes seconds to import)
 
-        aws = rds(settings, production, secrets, budget)
+        aws = rds(settings, on_rds, secrets, budget)
         server = Server(host=aws.instance.address, port=aws.instance.port)
-        tunnel = production.rds.admin_endpoint
+        tunnel = on_rds.rds.admin_endpoint
         return Database(
             provider=provider(
                 host=tunnel.host if tunnel else server.host,
                 port=tunnel.port if tunnel else server.port,
                 sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-                sslrootcert=production.rds.ca_file,
+                sslrootcert=on_rds.rds.ca_file,
                 connect_timeout=30,
             ),
             server=server,

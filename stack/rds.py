@@ -13,34 +13,37 @@ from components.database.connection_budget import Budget
 from components.database.server import DatabaseServer, DatabaseServerArgs
 from components.kubernetes.cluster_facts import ClusterFacts, cluster_facts
 from components.secrets.generated import GeneratedSecrets
-from settings import ADMIN, DATABASE, PROJECT, Production, Settings, admin_secret
+from settings import ADMIN, DATABASE, PROJECT, OnRds, Settings, admin_secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnAws:
-    """What a production stack has on AWS."""
+    """What a stack on RDS has on AWS."""
 
     provider: aws.Provider
     eks: ClusterFacts
     instance: DatabaseServer
 
 
-def rds(settings: Settings, production: Production, secrets: GeneratedSecrets, budget: Budget) -> OnAws:
+def rds(settings: Settings, on_rds: OnRds, secrets: GeneratedSecrets, budget: Budget) -> OnAws:
     """Declares the instance and its alarms, and looks up the cluster that uses it."""
-    account_id = production.aws.account_id
+    account_id = on_rds.aws.account_id
     provider = aws.Provider(
         "aws",
-        region=production.aws.region,
+        region=on_rds.aws.region,
         allowed_account_ids=[account_id],
-        default_tags={"tags": {"project": PROJECT, "stack": settings.stack, "managed-by": "pulumi"}},
+        # The policies read the tier here.
+        default_tags={
+            "tags": {"project": PROJECT, "stack": settings.stack, "tier": settings.tier, "managed-by": "pulumi"}
+        },
     )
     opts = pulumi.ResourceOptions(provider=provider)
-    kubernetes = production.kubernetes
-    eks = cluster_facts(kubernetes.cluster, production.aws, kubernetes.database_cidrs, provider)
+    kubernetes = on_rds.kubernetes
+    eks = cluster_facts(kubernetes.cluster, on_rds.aws, kubernetes.database_cidrs, provider)
     instance = DatabaseServer(
         "database",
         DatabaseServerArgs(
-            settings=production.rds,
+            settings=on_rds.rds,
             database=DATABASE,
             admin=ADMIN,
             password=secrets.passwords[ADMIN],
@@ -56,7 +59,7 @@ def rds(settings: Settings, production: Production, secrets: GeneratedSecrets, b
     DatabaseAlarms(
         "alarms",
         DatabaseAlarmsArgs(
-            settings=production.rds,
+            settings=on_rds.rds,
             instance=instance.identifier,
             resource_id=instance.resource_id,
             connection_budget=budget.available,

@@ -1,4 +1,4 @@
-"""Schemas, roles and grants of every product in one PostgreSQL database: the same in dev and prod."""
+"""Schemas, roles and grants of every product in one PostgreSQL database: the same in every stack."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -71,7 +71,9 @@ class DatabaseServerArgs:
     client_security_group_id: pulumi.Input[str]
     """Security group of the cluster: only its members reach the database."""
     protect: bool
-    """Whether the instance and the admin's secret are protected from deletion."""
+    """Whether the instance and the admin's secret are protected from deletion: by Pulumi and RDS, and where they are
+    deleted all the same, by a final snapshot and a recovery window. Without it a deleted stack can be built again at
+    once under the same names."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.password, pulumi.Output):
@@ -253,9 +255,9 @@ class DatabaseServer(pulumi.ComponentResource):
             apply_immediately=False,
             delete_automated_backups=False,
             copy_tags_to_snapshot=True,
-            deletion_protection=True,
-            skip_final_snapshot=False,
-            final_snapshot_identifier=f"{settings.identifier}-final",
+            deletion_protection=args.protect,
+            skip_final_snapshot=not args.protect,
+            final_snapshot_identifier=f"{settings.identifier}-final" if args.protect else None,
             enabled_cloudwatch_logs_exports=list(LOG_EXPORTS),
             performance_insights_enabled=True,
             performance_insights_retention_period=PERFORMANCE_INSIGHTS_DAYS,
@@ -278,7 +280,7 @@ class DatabaseServer(pulumi.ComponentResource):
             name=self._args.secret_name,
             description=f"Login of {self._args.admin}, the master role of {self._args.settings.identifier}",
             kms_key_id=self._args.settings.kms_key_arn,
-            recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            recovery_window_in_days=SECRET_RECOVERY_DAYS if self._args.protect else 0,
             opts=pulumi.ResourceOptions(parent=self, protect=self._args.protect),
         )
         login = {

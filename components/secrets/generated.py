@@ -1,4 +1,4 @@
-"""Every password and application secret of the platform: generated in prod, given by the local state in dev.
+"""Every password and application secret of the platform: generated, or given by a local stack's state.
 
 **Rotation.** Each secret has a counter in stack config (`rotations`). Raising it regenerates that secret and its salt,
 and no other. Pulumi then updates, in this order: the role on the server, PgBouncer's auth file, the clients' Secret.

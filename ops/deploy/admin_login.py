@@ -16,14 +16,14 @@ def admin_login(settings: Settings) -> tuple[Endpoint, SecretStr]:
     """
     if settings.local:
         return Endpoint(host=HOST, port=settings.local.database_port), settings.local.passwords[ADMIN]
-    production = settings.production
-    assert production is not None  # noqa: S101 (settings: a stack is local or on RDS)
-    login = json.loads(aws.secret(admin_secret(settings.stack), production.aws.region))
-    tunnel = production.rds.admin_endpoint
+    on_rds = settings.on_rds
+    assert on_rds is not None  # noqa: S101 (settings: a stack is local or on RDS)
+    login = json.loads(aws.secret(admin_secret(settings.stack), on_rds.aws.region))
+    tunnel = on_rds.rds.admin_endpoint
     endpoint = Endpoint(
         host=tunnel.host if tunnel else login["host"],
         port=tunnel.port if tunnel else int(login["port"]),
         sslmode=tunnel.ssl_mode if tunnel else "verify-full",
-        sslrootcert=str(ROOT / production.rds.ca_file),
+        sslrootcert=str(ROOT / on_rds.rds.ca_file),
     )
     return endpoint, SecretStr(login["password"])

@@ -105,17 +105,17 @@ class Checks:
             self._add(ca_certificates(settings))
         if settings.local:
             self._add(local_database(settings.stack, settings.local.database_port))
-        production = settings.production
-        account_ok = production is None or self._add(account(production.aws.account_id, production.aws.region))
+        on_rds = settings.on_rds
+        account_ok = on_rds is None or self._add(account(on_rds.aws.account_id, on_rds.aws.region))
         if settings.kubernetes and settings.kubernetes.context:
             self._add(context(settings.kubernetes.context))
-        elif production and account_ok:
-            self._add(cluster(production.kubernetes.cluster, production.aws.region))
-        elif production:
+        elif on_rds and account_ok:
+            self._add(cluster(on_rds.kubernetes.cluster, on_rds.aws.region))
+        elif on_rds:
             self._skip("EKS cluster", "AWS account")
-        if production and database:
+        if on_rds and database:
             if account_ok:
-                self._add(rds(settings.stack, production.rds, production.aws.region))
+                self._add(rds(settings.stack, on_rds.rds, on_rds.aws.region))
             else:
                 self._skip("database", "AWS account")
 
@@ -163,7 +163,8 @@ def secrets(stack: str, stack_file: Mapping[str, Any], backend: str) -> str:
         return "encrypted by Pulumi Cloud"
     raise OperatorError(
         f"the secrets of {stack} would be encrypted with a passphrase (Pulumi.{stack}.yaml: secretsprovider)",
-        f"pulumi stack change-secrets-provider --stack {stack} 'awskms://alias/lightwave-state?region=<region>'",
+        f"pulumi stack change-secrets-provider --stack {stack} "
+        f"'awskms://alias/{config.named('lightwave-state', stack)}?region=<region>'",
     )
 
 

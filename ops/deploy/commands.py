@@ -35,7 +35,7 @@ def preview(stack: str) -> ExitCode:
 
 
 def verify(stack: str, *, seen: Sequence[Check] = (), as_json: bool = False) -> ExitCode:
-    """Proves the database against the product table; in production it only reads.
+    """Proves the database against the product table; on RDS it only reads.
 
     Raises OperatorError where the database cannot be reached.
     """

@@ -48,17 +48,17 @@ def open_tunnel(stack: str, target: str) -> ExitCode:
     """
     with config.offline():  # what only a deploy needs may be missing
         settings = config.load(stack, config.stack_config(stack))
-    production = settings.production
-    if production is None:
+    on_rds = settings.on_rds
+    if on_rds is None:
         raise OperatorError(
             f"stack {stack}: its database is local, there is nothing to tunnel to",
             "name a stack on RDS, such as STACK=prod",
         )
-    region = production.aws.region
+    region = on_rds.aws.region
     if problems := list(missing(stack, region, target)):
         raise OperatorError(problems)
 
-    host, port = _endpoint(production.rds.identifier, region)
+    host, port = _endpoint(on_rds.rds.identifier, region)
     say(f"{target} forwards 127.0.0.1:{LOCAL_PORT} to {host}:{port}; Ctrl-C ends it. In another terminal:")
     say(*(f"  {command}" for command in config_commands(stack)))
     say(f"and when you are done:\n  {removal_command(stack)}")
@@ -135,7 +135,7 @@ def _endpoint(identifier: str, region: str) -> tuple[str, int]:
 
 
 def check_reachable(
-    host: str, port: int, timeout_s: float, *, stack: str = "prod", environment: Mapping[str, str] = os.environ
+    host: str, port: int, timeout_s: float, *, stack: str, environment: Mapping[str, str] = os.environ
 ) -> None:
     """Returns when a PostgreSQL that speaks TLS answers at `host`:`port`; waits `timeout_s` for each step of it.
 

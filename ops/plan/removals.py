@@ -119,7 +119,7 @@ class Removals:
 def production_problems(recorded: Iterable[Resource], recording: Recording) -> list[Problem]:
     """What a deploy must not take away: what is still protected in the state, so that nobody decided on it.
 
-    No database is asked: in production every schema counts as one that holds data.
+    No database is asked: on RDS every schema counts as one that holds data.
     """
     found = Removals.of(recorded, recording)
     kept = Removals(removed=[r for r in found.removed if r.get("protect")], renamed=found.renamed, taken=found.taken)

@@ -75,7 +75,7 @@ class _Visitor:
         _, trusted = self._reached(domain)
         if media is None:
             self._skip(f"cache {domain}", "a hostname of Payload's, which names a media object")
-        elif self._media_url or not media.ok:
+        elif self._media.zone_singletons and (self._media_url or not media.ok):  # the cache's rules are the zone's
             cached = self._add(f"cache {domain}", self._cache, media, trusted)
             self._add(f"first byte {domain}", self._first_byte, cached)
         return self._made

@@ -1,11 +1,10 @@
 """AWS: closed security groups, and tags on everything."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies import tokens
-from policies.rules import addresses
+from policies.rules import addresses, tiers
 from policies.rules.model import (
     UNKNOWN,
     Answer,
@@ -15,7 +14,6 @@ from policies.rules.model import (
     ResourceRule,
     StackRule,
     Violation,
-    bare,
     expect,
     items_at,
     value_at,
@@ -43,7 +41,7 @@ TAGGABLE = (
 
 def _tags(resource: Resource) -> Iterator[Answer]:
     tags: dict[str, object] = {}
-    for source in (_default_tags(resource), value_at(resource.inputs, "tags")):
+    for source in (tiers.default_tags(resource), value_at(resource.inputs, "tags")):
         if source is UNKNOWN:
             yield NotCheckable("tags")
             return
@@ -51,14 +49,6 @@ def _tags(resource: Resource) -> Iterator[Answer]:
     missing = [tag for tag in REQUIRED_TAGS if not tags.get(tag)]
     if missing:
         yield Violation(f"has no tag {', '.join(missing)}")
-
-
-def _default_tags(resource: Resource) -> object:
-    """The tags that the provider adds to everything. A provider's inputs travel as JSON."""
-    value = bare(resource.provider_inputs.get("defaultTags"))
-    if isinstance(value, str) and value is not UNKNOWN:
-        value = json.loads(value)
-    return value_at(value, "tags")
 
 
 _FIX = "name the cluster's security group as the source"

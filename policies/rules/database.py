@@ -1,4 +1,4 @@
-"""RDS: encrypted, private, backed up, hard to delete, TLS only."""
+"""RDS: encrypted, private, backed up, TLS only; in production highly available and hard to delete too."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -17,9 +17,10 @@ from policies.rules.model import (
     items_at,
     value_at,
 )
+from policies.rules.tiers import SERVERS, is_production
 
 LEAST_BACKUP_DAYS = 7
-_SERVERS = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
+"""In production."""
 DEFAULT_MASTER_NAMES = ("postgres", "admin", "administrator", "root", "master", "rdsadmin")
 
 
@@ -32,26 +33,31 @@ def _private(instance: Resource) -> Iterator[Answer]:
 
 
 def _deletion_protection(instance: Resource) -> Iterator[Answer]:
-    yield from expect(instance.inputs, "deletionProtection", is_true, "expected true")
+    if is_production([instance]):
+        yield from expect(instance.inputs, "deletionProtection", is_true, "expected true")
 
 
 def _final_snapshot(instance: Resource) -> Iterator[Answer]:
+    if not is_production([instance]):
+        return
     yield from expect(instance.inputs, "skipFinalSnapshot", is_false, "expected false")
     yield from expect(instance.inputs, "finalSnapshotIdentifier", bool, "expected a name")
     yield from expect(instance.inputs, "deleteAutomatedBackups", is_false, "expected false")
 
 
 def _backups(instance: Resource) -> Iterator[Answer]:
+    least = LEAST_BACKUP_DAYS if is_production([instance]) else 1
     yield from expect(
         instance.inputs,
         "backupRetentionPeriod",
-        lambda days: days is not None and days >= LEAST_BACKUP_DAYS,
-        f"expected {LEAST_BACKUP_DAYS} days or more",
+        lambda days: days is not None and days >= least,
+        f"expected {least} days or more",
     )
 
 
 def _multi_az(instance: Resource) -> Iterator[Answer]:
-    yield from expect(instance.inputs, "multiAz", is_true, "expected true")
+    if is_production([instance]):
+        yield from expect(instance.inputs, "multiAz", is_true, "expected true")
 
 
 def _master_name(instance: Resource) -> Iterator[Answer]:
@@ -127,7 +133,7 @@ RULES = (
     ResourceRule(
         name="rds-encrypted",
         description="The database's storage is encrypted.",
-        types=_SERVERS,
+        types=SERVERS,
         check=_encrypted,
         why="snapshots and disks hold all customer data; RDS cannot encrypt an instance later",
         fix="set storage_encrypted=True",
@@ -142,31 +148,31 @@ RULES = (
     ),
     ResourceRule(
         name="rds-deletion-protection",
-        description="RDS refuses to delete the database.",
-        types=_SERVERS,
+        description="In production RDS refuses to delete the database.",
+        types=SERVERS,
         check=_deletion_protection,
         why="it is the last guard when Pulumi's own protection has been removed",
         fix="set deletion_protection=True",
     ),
     ResourceRule(
         name="rds-final-snapshot",
-        description="Deleting the database leaves a final snapshot and its backups.",
-        types=_SERVERS,
+        description="In production deleting the database leaves a final snapshot and its backups.",
+        types=SERVERS,
         check=_final_snapshot,
         why="without them a deletion cannot be undone",
         fix="set skip_final_snapshot=False, final_snapshot_identifier and delete_automated_backups=False",
     ),
     ResourceRule(
         name="rds-backups",
-        description=f"Backups are kept for at least {LEAST_BACKUP_DAYS} days.",
-        types=_SERVERS,
+        description=f"Backups are kept for at least {LEAST_BACKUP_DAYS} days in production, for one elsewhere.",
+        types=SERVERS,
         check=_backups,
         why="damage that is noticed after a weekend must still be recoverable to a point in time",
         fix="raise database.backupRetentionDays in the stack's config",
     ),
     ResourceRule(
         name="rds-multi-az",
-        description="The database has a standby in another zone.",
+        description="In production the database has a standby in another zone.",
         types=(tokens.RDS_INSTANCE,),
         check=_multi_az,
         why="the loss of one zone would take every service down until a restore",

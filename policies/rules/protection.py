@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from policies import tokens
 from policies.rules.model import Answer, Finding, Resource, ResourceRule, StackRule, Violation, expect, is_not_true
+from policies.rules.tiers import is_production
 
 HOLDS_DATA = (
     tokens.RDS_INSTANCE,
@@ -29,12 +30,6 @@ HOLDS_DATA = (
 
 KNOWN_PACKAGES = ("pulumi", "lightwave", "aws", "cloudflare", "kubernetes", "postgresql", "random")
 """The packages whose resources the rules can read."""
-
-
-def is_production(resources: Sequence[Resource]) -> bool:
-    """A stack with an RDS instance is production, and so is the stack `prod`."""
-    servers = (tokens.RDS_INSTANCE, tokens.RDS_CLUSTER)
-    return any(r.kind in servers or r.urn.startswith("urn:pulumi:prod::") for r in resources)
 
 
 def _protected(resources: Sequence[Resource]) -> Iterator[Finding]:

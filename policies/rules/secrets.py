@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from policies import tokens
 from policies.rules.model import Answer, Resource, ResourceRule, Secret, Violation, expect, is_not_true, is_true
+from policies.rules.tiers import is_staging
 
 _SECRET_INPUTS = {
     tokens.RDS_INSTANCE: ("password",),
@@ -28,7 +29,9 @@ def _marked(resource: Resource) -> Iterator[Answer]:
 
 
 def _recoverable(resource: Resource) -> Iterator[Answer]:
-    for path in ("recoveryWindowInDays", "deletionWindowInDays"):
+    # A secret in its recovery window keeps its name, and a staging stack that was deleted could not be built again.
+    paths = ("deletionWindowInDays",) if is_staging(resource) else ("recoveryWindowInDays", "deletionWindowInDays")
+    for path in paths:
         yield from expect(
             resource.inputs,
             path,

@@ -1,4 +1,4 @@
-"""What the unit tests share: both stacks' real config and recording, each read once a test process."""
+"""What the unit tests share: the stacks' real config and recording, each read once a test process."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ import settings
 from ops.plan.recorder import Recording, record_stack
 from tests.configs import FULL_MONITORING, IMAGES, OPERATOR_MONITORING, SERVICES, VALKEY_IMAGES
 
-STACKS = ("dev", "prod")
+STACKS = ("dev", "staging", "prod")
 PROD_WITH_SERVICES = "prod with services"
 """Prod that names the services' images."""
 PROD_WITH_MONITORING = "prod with monitoring"
@@ -28,15 +28,15 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "valkey": {**VALKEY_IMAGES, "storageClass": "gp3"},
     "edge": {"image": f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}"},
 }
-"""What the repository does not know and a deploy must be told."""
+"""What the repository does not know and a deploy must be told, of prod and of staging."""
 
 
 def full_config(stack: str) -> dict[str, Any]:
-    """The stack's own config without its releases; for prod with the facts that a deploy supplies."""
+    """The stack's own config without its releases; for one on RDS with the facts that a deploy supplies."""
     config = settings.stack_config(stack)
     # A release is a change of the config alone: no test may depend on one.
     config["lightwave:services"] = {}
-    if stack == "prod":
+    if stack != "dev":
         for section, facts in FACTS_OF_PROD.items():
             config[f"lightwave:{section}"] = {**config[f"lightwave:{section}"], **facts}
     return copy.deepcopy(config)

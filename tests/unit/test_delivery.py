@@ -88,14 +88,63 @@ def test_deploys_wait_for_each_other_and_nothing_else_cancels_one() -> None:
     # A group holds one waiting run, whatever cancel-in-progress says: a second one cancels it.
     assert len({group["group"] for group in groups.values()}) == len(groups)
     assert not any("concurrency" in job for path in WORKFLOWS for job in parsed(path)["jobs"].values())
-    assert workflow("deploy")["jobs"]["apply"]["environment"] == "prod"
+
+
+def commands(job: dict[str, Any]) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
+def test_prod_gets_the_commit_that_staging_was_verified_with() -> None:
+    """One run, so one commit: no job checks out another one, and each waits for the one before it."""
+    jobs = workflow("deploy")["jobs"]
+    chain = [(name, job.get("needs"), job["environment"], commands(job)) for name, job in jobs.items()]
+    assert chain == [
+        ("staging", None, "staging", ["make deploy STACK=staging"]),
+        ("staging-verify", "staging", "staging-drift", ["make verify STACK=staging"]),
+        ("preview", "staging-verify", "prod-preview", ["make preview STACK=prod"]),
+        ("apply", ["staging-verify", "preview"], "prod", ["make deploy STACK=prod"]),
+    ]
+    # With `if` a job would run after a failure, too.
+    assert not any("if" in job or "continue-on-error" in job for job in jobs.values())
+    checkouts = [step for job in jobs.values() for step in job["steps"] if "checkout" in step.get("uses", "")]
+    assert [step["with"] for step in checkouts] == [{"persist-credentials": False}] * 4
+
+
+@pytest.mark.parametrize("name", ["deploy", "drift", "preview"])
+def test_a_job_knows_one_stack_and_the_secrets_of_its_environment(name: str) -> None:
+    for job in workflow(name)["jobs"].values():
+        if "environment" not in job:
+            assert "secrets." not in yaml.safe_dump(job)
+            continue
+        named = set(re.findall(r"(?:STACK=|matrix\.)\"?(\$?\w+)", yaml.safe_dump(job)))
+        assert job["environment"].split("-")[0] in named | {"${{ matrix.stack }}"}
+        assert len(named & {"staging", "prod"}) == ("strategy" not in job)
+
+
+@pytest.mark.parametrize("name", ["drift", "preview"])
+def test_every_deployed_stack_is_watched(name: str) -> None:
+    (job,) = [job for job in workflow(name)["jobs"].values() if "strategy" in job]
+    assert job["strategy"] == {"fail-fast": False, "matrix": {"stack": ["staging", "prod"]}}
+    assert f'make {"--silent drift" if name == "drift" else "preview"} STACK="$STACK"' in "".join(commands(job))
+    assert job["steps"][-1]["env"]["STACK"] == "${{ matrix.stack }}"
+
+
+def test_the_policies_are_checked_for_every_deployed_stack() -> None:
+    (step,) = [s for s in workflow("preview")["jobs"]["plan"]["steps"] if s.get("name") == "policy"]
+    assert "for stack in staging prod; do" in step["run"]
+    assert 'make --silent policy STACK="$stack"' in step["run"]
 
 
 def test_a_drift_run_that_a_deploy_overlapped_files_no_issue() -> None:
     report = workflow("drift")["jobs"]["report"]
     (step,) = report["steps"]
     assert report["permissions"] == {"actions": "read", "issues": "write"}
-    assert step["env"]["STARTED"] == "${{ needs.drift.outputs.started }}"
+    outputs = workflow("drift")["jobs"]["drift"]["outputs"]
+    for stack in ("staging", "prod"):
+        for key, output in ((stack.upper(), stack), (f"{stack.upper()}_STARTED", f"{stack}-started")):
+            assert step["env"][key] == f"${{{{ needs.drift.outputs.{output} }}}}"
+            # An output that both jobs of the matrix set would be that of the one which ends last.
+            assert outputs[output] == f"${{{{ steps.look.outputs.{output} }}}}"
     look, file = step["with"]["script"].index("listWorkflowRuns"), step["with"]["script"].index("issues.create")
     assert look < file
 
@@ -107,9 +156,12 @@ def test_code_of_pull_requests_and_reviewed_code_share_no_runner() -> None:
         of_pull_requests = "pull_request" in document[True]  # YAML reads `on` so
         for job in document["jobs"].values():
             labels[of_pull_requests] |= set(re.findall(r"vars\.\w+|[a-z][\w-]*\d[\w.]*", job["runs-on"]))
-    assert labels == {True: {HOSTED, "vars.PREVIEW_RUNNER"}, False: {HOSTED, "vars.DEPLOY_RUNNER"}}
+    assert labels == {
+        True: {HOSTED, "vars.PREVIEW_RUNNER"},
+        False: {HOSTED, "vars.DEPLOY_RUNNER", "vars.STAGING_RUNNER"},
+    }
     documented = (ROOT / "docs/bootstrap.md").read_text()
-    assert all(f"`{label}`" in documented for label in ("PREVIEW_RUNNER", "DEPLOY_RUNNER"))
+    assert all(f"`{label}`" in documented for label in ("PREVIEW_RUNNER", "DEPLOY_RUNNER", "STAGING_RUNNER"))
 
 
 def test_a_job_that_may_write_runs_no_code_of_the_pull_request() -> None:

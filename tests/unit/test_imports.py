@@ -85,6 +85,7 @@ SETTINGS = (
     "words",
     "service_rules",
     "edge_rules",
+    "tier_rules",
     "rules",
     "files",
     "report",

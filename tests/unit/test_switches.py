@@ -24,7 +24,7 @@ CORE = "kubernetes:core/v1:"
 MEDIA = {
     **FACTS_OF_PROD["media"],
     "zone": "example.com",
-    "domain": "media.example.com",
+    "domain": "media.dev.example.com",
     **OWN_BUCKET,
 }
 PORT = 5433
@@ -101,7 +101,7 @@ def test_its_services_get_every_address(on_kind: Recording) -> None:
         "options=-c%20statement_timeout%3D0%20-c%20lock_timeout%3D5s"
     }
     assert payload["S3_BUCKET"] == "lightwave-media-dev"
-    assert payload["CDN_BASE_URL"] == "https://media.example.com"
+    assert payload["CDN_BASE_URL"] == "https://media.dev.example.com"
     assert not {"NODE_EXTRA_CA_CERTS", "DATABASE_SSLROOTCERT", "DATABASE_SSLMODE"} & {*django, *payload}
 
 

@@ -29,8 +29,12 @@ KEY_ARN = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/state"
 PROVIDER_ARN = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
 
 
+STAGING = {"stateBucket": "lightwave-state-staging", "cluster": "lightwave-staging", "database": "lightwave-staging"}
+"""What config of a second stack changes."""
+
+
 @cache
-def recorded(**changes: str) -> Recording:
+def recorded(stack: str = "prod", **changes: str) -> Recording:
     """The bootstrap program's recording with some of its config changed, and with ARNs as AWS would make them."""
     config = {**CONFIG, **{f"lightwave-bootstrap:{key}": value for key, value in changes.items()}}
     arns: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -43,7 +47,7 @@ def recorded(**changes: str) -> Recording:
         patched.setattr(recorder, "COMPUTED", arns)
         return recorder.record(
             lambda: runpy.run_path(str(ROOT / "bootstrap" / "__main__.py"), run_name="__main__"),
-            stack="prod",
+            stack=stack,
             config=config,
         )
 

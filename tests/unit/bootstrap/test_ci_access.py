@@ -11,9 +11,7 @@ import settings
 from bootstrap.ci_access import (
     DEFAULT_CLUSTER,
     DEFAULT_DATABASE,
-    DEPLOY_ENVIRONMENT,
     DEPLOY_REF,
-    PREVIEW_ENVIRONMENTS,
     PREVIEWERS,
     CiAccessArgs,
 )
@@ -134,14 +132,17 @@ def test_the_deploy_job_runs_on_the_trusted_branch_only() -> None:
 
 
 def test_the_environments_are_those_of_the_workflows() -> None:
+    """Each environment's variables are its own stack's, so a job takes the role of that stack."""
     by_role: dict[str, set[str]] = {"PREVIEW_ROLE_ARN": set(), "DEPLOY_ROLE_ARN": set()}
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         for job in yaml.safe_load(path.read_text())["jobs"].values():
             for role, environments in by_role.items():
                 if f"vars.{role}" in yaml.safe_dump(job):
-                    environments.add(job["environment"])
-    assert by_role["PREVIEW_ROLE_ARN"] == set(PREVIEW_ENVIRONMENTS)
-    assert by_role["DEPLOY_ROLE_ARN"] == {DEPLOY_ENVIRONMENT}
+                    stacks = job.get("strategy", {}).get("matrix", {}).get("stack", [""])
+                    environments |= {job["environment"].replace("${{ matrix.stack }}", stack) for stack in stacks}
+    both = [access_args(), access_args(stack="staging", cluster="c-staging", database="d-staging")]
+    assert by_role["PREVIEW_ROLE_ARN"] == {name for args in both for name in args.preview_environments}
+    assert by_role["DEPLOY_ROLE_ARN"] == {args.deploy_environment for args in both} == {"prod", "staging"}
 
 
 def test_a_provider_that_exists_is_used() -> None:
@@ -186,7 +187,7 @@ def test_what_would_widen_a_role_is_refused(changes: dict[str, Any], message: st
 
 
 def access_args(**changes: Any) -> CiAccessArgs:
-    good = {"account_id": ACCOUNT, "region": REGION, "repository": "a/b", "cluster": "c"}
+    good = {"stack": "prod", "account_id": ACCOUNT, "region": REGION, "repository": "a/b", "cluster": "c"}
     return CiAccessArgs(state_bucket_arn=BUCKET_ARN, state_key_arn=KEY_ARN, **{**good, **changes})
 
 

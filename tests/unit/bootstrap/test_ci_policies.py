@@ -15,19 +15,19 @@ from tests.unit.bootstrap.program import ACCOUNT, BUCKET_ARN, KEY_ARN, REGION, d
 from tests.unit.conftest import FACTS_OF_PROD, full_config
 
 
-def permissions(purpose: str) -> list[dict[str, Any]]:
-    inputs = one("iam/rolePolicy:RolePolicy", f"ci-{purpose}-permissions").inputs
-    assert inputs["role"] == f"lightwave-{purpose}"
+def permissions(purpose: str, **of: str) -> list[dict[str, Any]]:
+    inputs = one("iam/rolePolicy:RolePolicy", f"ci-{purpose}-permissions", **of).inputs
+    assert inputs["role"] == f"lightwave-{purpose}{'-staging' if of else ''}"
     # AWS counts a role's inline policies together, without white space.
     assert len(re.sub(r"\s", "", inputs["policy"])) <= 10_240
     return document(inputs["policy"])
 
 
-def may(purpose: str, action: str, resource: str) -> bool:
-    """Whether the role may, with its conditions met: a Deny overrides any Allow."""
+def may(purpose: str, action: str, resource: str, **of: str) -> bool:
+    """Whether the role may, with its conditions met: a Deny overrides any Allow. `of` is another stack's config."""
     effects = {
         statement["Effect"]
-        for statement in permissions(purpose)
+        for statement in permissions(purpose, **of)
         if any(fnmatchcase(action, pattern) for pattern in statement["Action"])
         and any(
             fnmatchcase(resource, pattern)
@@ -107,6 +107,8 @@ NOBODY = [
     ("rds:DeleteDBSnapshot", arn("rds", "snapshot:lightwave-platform-final")),
     ("secretsmanager:DeleteSecret", SECRET),
     ("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:payroll-AbCdEf")),
+    ("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:lightwave/staging/database/admin-AbCdEf")),
+    ("secretsmanager:PutSecretValue", arn("secretsmanager", "secret:lightwave/prod2/database/admin-AbCdEf")),
     ("s3:DeleteObjectVersion", STATE_FILE),
     ("s3:PutBucketVersioning", BUCKET_ARN),
     ("s3:GetObject", "arn:aws:s3:::payroll/x"),
@@ -295,7 +297,10 @@ CONDITIONS = {
         {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"}},
     ),
     "PassRole": ("PassMonitoringRole", {"StringEquals": {"iam:PassedToService": "monitoring.rds.amazonaws.com"}}),
-    "DeleteSecurityGroup": ("OwnSecurityGroups", {"StringEquals": {"aws:ResourceTag/project": "lightwave"}}),
+    "DeleteSecurityGroup": (
+        "OwnSecurityGroups",
+        {"StringEquals": {"aws:ResourceTag/project": "lightwave", "aws:ResourceTag/stack": "prod"}},
+    ),
     "CreateServiceLinkedRole": ("FirstDatabase", {"StringEquals": {"iam:AWSServiceName": "rds.amazonaws.com"}}),
 }
 
@@ -309,7 +314,9 @@ def test_a_condition_scopes_what_no_name_can(action: str) -> None:
 
 def test_security_groups_are_tagged_when_they_are_created() -> None:
     by_sid = {statement["Sid"]: statement for statement in permissions("deploy")}
-    assert by_sid["NewTaggedSecurityGroup"]["Condition"] == {"StringEquals": {"aws:RequestTag/project": "lightwave"}}
+    assert by_sid["NewTaggedSecurityGroup"]["Condition"] == {
+        "StringEquals": {"aws:RequestTag/project": "lightwave", "aws:RequestTag/stack": "prod"}
+    }
     assert by_sid["TagAtCreation"]["Condition"] == {
         "StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress"]}
     }

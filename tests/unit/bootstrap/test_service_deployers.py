@@ -79,5 +79,10 @@ def test_the_platform_is_given_their_arns() -> None:
 def test_what_is_refused(given: dict[str, str], message: str) -> None:
     with pytest.raises(pulumi.InputPropertyError, match=message):
         ServiceDeployersArgs(
-            account_id=ACCOUNT, region=REGION, cluster="c", oidc_provider_arn="arn", deployers={"payload-cms": given}
+            stack="prod",
+            account_id=ACCOUNT,
+            region=REGION,
+            cluster="c",
+            oidc_provider_arn="arn",
+            deployers={"payload-cms": given},
         )

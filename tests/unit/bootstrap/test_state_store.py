@@ -88,4 +88,4 @@ def test_the_bucket_refuses_plain_http() -> None:
 @pytest.mark.parametrize("bucket", ["", "ab", "Upper", "dotted.name", "-a-", "a" * 64, "name\n"])
 def test_a_malformed_bucket_name_is_refused(bucket: str) -> None:
     with pytest.raises(pulumi.InputPropertyError, match="3 to 63"):
-        StateStoreArgs(bucket=bucket, region=REGION)
+        StateStoreArgs(stack="prod", bucket=bucket, region=REGION)

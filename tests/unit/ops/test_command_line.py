@@ -53,7 +53,7 @@ def test_only_what_works_on_a_stack_takes_one(name: str, capsys: pytest.CaptureF
     required = REQUIRED.get(name, [])
     message = refused(capsys, name, *required, "--stack", "prdo")
     if name in STACK_COMMANDS:
-        assert "there is no Pulumi.prdo.yaml; expected: dev, prod" in message
+        assert "there is no Pulumi.prdo.yaml; expected: dev, prod, staging" in message
     else:
         assert "No such option '--stack'" in message
 
@@ -198,7 +198,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     [
         (["ops", "de"], ["deploy"]),
         (["ops", "verify", "--s"], ["--stack"]),
-        (["ops", "verify", "--stack", ""], ["dev", "prod"]),
+        (["ops", "verify", "--stack", ""], ["dev", "prod", "staging"]),
         (["ops", "down", "--stack", "p"], ["prod"]),
     ],
 )

@@ -1,5 +1,6 @@
 """The rules about all resources of a stack together."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -101,9 +102,69 @@ def test_what_holds_data_is_protected_in_production(holder: Resource) -> None:
     assert answers("data-protected", [prod(holder, True)]) == []
 
 
-def test_a_stack_on_rds_is_production() -> None:
+def test_a_stack_on_rds_is_production_by_default() -> None:
     assert answers("data-protected", [replace(ROLE, protect=False)]) == []
     assert len(answers("data-protected", [replace(ROLE, protect=False), INSTANCE])) == 1
+
+
+def of_tier(tier: object, resource: Resource = INSTANCE, *, encode: bool = True) -> Resource:
+    tags = {"tags": {"tier": tier}}
+    return replace(resource, provider_inputs={"defaultTags": json.dumps(tags) if encode else tags})
+
+
+def test_a_stack_that_says_staging_may_be_unprotected() -> None:
+    bare = [replace(ROLE, protect=False), replace(BUCKET, protect=False)]
+    assert answers("data-protected", [*bare, of_tier("staging", replace(INSTANCE, protect=False))]) == []
+
+
+CHEAP = {"multiAz": False, "deletionProtection": False, "skipFinalSnapshot": True, "finalSnapshotIdentifier": None}
+RULES_OF_PRODUCTION = ("rds-multi-az", "rds-deletion-protection", "rds-final-snapshot")
+
+
+@pytest.mark.parametrize("rule", RULES_OF_PRODUCTION)
+def test_what_production_alone_must_have(rule: str) -> None:
+    cheap = replace(INSTANCE, inputs={**INSTANCE.inputs, **CHEAP})
+    assert answers(rule, [of_tier("staging", cheap)]) == []
+    for hidden in (cheap, of_tier("production", cheap), of_tier("development", cheap), of_tier("", cheap)):
+        assert answers(rule, [hidden])
+
+
+def test_staging_has_backups_too() -> None:
+    def kept(days: int) -> list[Finding]:
+        return answers("rds-backups", [of_tier("staging", replace(INSTANCE, inputs={"backupRetentionPeriod": days}))])
+
+    assert kept(1) == []
+    assert [finding.answer for finding in kept(0)] == [Violation("backupRetentionPeriod is 0; expected 1 days or more")]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        INSTANCE,
+        of_tier(UNKNOWN, encode=False),
+        replace(INSTANCE, provider_inputs={"defaultTags": UNKNOWN}),
+        of_tier("Staging"),
+        # A tag that is written to one resource says nothing about the stack.
+        replace(INSTANCE, inputs={**INSTANCE.inputs, "tags": {"tier": "staging"}}),
+        # The stack `prod` is production, whatever it says.
+        replace(of_tier("staging"), urn=INSTANCE.urn.replace(":dev::", ":prod::")),
+    ],
+)
+def test_a_stack_that_hides_its_tier_is_production(hidden: Resource) -> None:
+    assert len(answers("data-protected", [replace(ROLE, protect=False), hidden])) == 1
+    assert answers("rds-multi-az", [replace(hidden, inputs={**hidden.inputs, "multiAz": False})])
+
+
+def test_a_secret_of_staging_may_go_at_once_and_a_key_may_not() -> None:
+    secret = resource(tokens.AWS_SECRET, {"recoveryWindowInDays": 0})
+    assert answers("recoverable", [of_tier("staging", secret)]) == []
+    assert answers("recoverable", [of_tier("production", secret)])
+    assert answers("recoverable", [secret])
+    assert answers("recoverable", [of_tier("staging", resource(tokens.KMS_KEY, {"deletionWindowInDays": 0}))])
+
+
+def test_one_server_that_says_staging_does_not_speak_for_another() -> None:
+    assert len(answers("data-protected", [replace(ROLE, protect=False), of_tier("staging"), INSTANCE])) == 1
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def pulumi_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         set_all_config({}, [])
         root = tmp_path / "project"
         (root / ".local" / "dev").mkdir(parents=True)
-        for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "Pulumi.prod.yaml"):
+        for name in ("Pulumi.yaml", *(f"Pulumi.{stack}.yaml" for stack in STACKS)):
             (root / name).write_text((settings.ROOT / name).read_text())
         (root / ".local" / "dev" / "state.json").write_text(json.dumps(local_state()) if state is None else state)
         monkeypatch.setattr(files, "ROOT", root)

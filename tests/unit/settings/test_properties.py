@@ -150,11 +150,19 @@ def check_valid(loaded: Settings) -> None:
     assert len(set(schemas)) == len(schemas)
     assert not set(schemas) & {"public", "information_schema", "extensions"}
     assert all(set(p.readers) <= set(products) - {name} for name, p in products.items())
+    assert (loaded.tier == "development") is loaded.is_local
+    assert loaded.tier == "production" or loaded.stack != "prod"
+    if loaded.media:
+        assert loaded.tier == "production" or not loaded.media.zone_singletons
+        assert loaded.stack == "prod" or {loaded.media.bucket, loaded.media.domain}.isdisjoint(settings.PLAIN_NAMES)
     if isinstance(loaded.database, RdsSettings):
-        assert loaded.protect
         assert loaded.aws is not None
         assert loaded.kubernetes is not None
         assert loaded.media is not None
+        shared = {loaded.database.identifier, loaded.kubernetes.cluster, loaded.media.bucket, loaded.media.domain}
+        assert loaded.stack == "prod" or all(loaded.stack in name for name in shared)
+    if isinstance(loaded.database, RdsSettings) and loaded.tier == "production":
+        assert loaded.protect
         assert loaded.database.multi_az
         assert loaded.database.backup_retention_days >= 7
     if isinstance(loaded.database, LocalDatabaseSettings):

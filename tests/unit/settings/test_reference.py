@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from settings import ROOT, files, reference
-from tests.unit.conftest import full_config
+from tests.unit.conftest import STACKS, full_config
 
 PAGE = (ROOT / reference.FILE).read_text()
 ROWS = [[cell.strip() for cell in line.split(" | ")] for line in PAGE.splitlines() if line.startswith("| `")]
@@ -35,7 +35,7 @@ def keys_of(value: Any, key: str) -> Iterator[str]:
         yield from (found for found in keys_of(item, f"{key}.{below}") if not found.endswith("<name>"))
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", STACKS)
 def test_every_key_of_the_stacks_is_on_the_page(stack: str) -> None:
     keys = {key for section, value in full_config(stack).items() for key in keys_of(value, section.partition(":")[2])}
     assert len(keys) > 15

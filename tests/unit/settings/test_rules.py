@@ -81,8 +81,6 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prod", "media.credentials > media.secretAccessKey", "given", "is missing; expected: the existing key"),
     ("prod", "media.accessKeyId", SECRET, "is not used; expected: nothing, or credentials: given"),
     ("prod", "media.secretAccessKey", SECRET, "is not used; expected: nothing, or credentials: given"),
-    ("dev", "media > media.bucket", _MEDIA, "is production's; expected: another name, such as"),
-    ("dev", "media > media.zoneSingletons", _MEDIA, "is on; expected: false: production's stack owns"),
     # the cluster
     ("prod", "products.payload.namespace", "elsewhere", "is not declared; expected: django-api, payload-cms, shared"),
     ("prod", "kubernetes.namespaces.shared", ..., "is missing; expected: an entry: PgBouncer runs there"),

@@ -1,4 +1,4 @@
-"""A stack's whole settings: what both stacks hold, and what follows from it."""
+"""A stack's whole settings: what the stacks hold, and what follows from it."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from tests.unit.conftest import STACKS, full_config, local_state
 from tests.unit.settings.changes import SECRET, load, put
 
 
-@pytest.mark.parametrize(("stack", "is_local"), [("dev", True), ("alice", True), ("prod", False)])
+@pytest.mark.parametrize(("stack", "is_local"), [("dev", True), ("alice", True), ("staging", False), ("prod", False)])
 def test_the_database_decides_whether_a_stack_is_local(stack: str, is_local: bool) -> None:
-    loaded = load(stack, full_config("dev" if is_local else "prod"))
+    loaded = load(stack, full_config("dev" if is_local else stack))
     assert loaded.is_local is is_local
-    assert (loaded.production is None) is is_local
+    assert (loaded.on_rds is None) is is_local
     assert (loaded.local is not None) is is_local
 
 
-def test_production_is_what_a_stack_on_rds_always_has() -> None:
+def test_a_stack_on_rds_always_has_these_sections() -> None:
     loaded = load("prod", full_config("prod"))
-    production = loaded.production
-    assert production
-    sections = (production.rds, production.aws, production.kubernetes, production.media)
+    on_rds = loaded.on_rds
+    assert on_rds
+    sections = (on_rds.rds, on_rds.aws, on_rds.kubernetes, on_rds.media)
     assert sections == (loaded.database, loaded.aws, loaded.kubernetes, loaded.media)
 
 
@@ -75,7 +75,7 @@ def test_a_cluster_whose_dns_nobody_looked_at_is_warned_of(enforced: bool) -> No
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_both_stacks_are_valid(stack: str) -> None:
+def test_every_stack_is_valid(stack: str) -> None:
     loaded = load(stack, full_config(stack))
     assert loaded.stack == stack
     assert list(loaded.products) == ["payload", "django", "createos", "cineos", "photographyos"]

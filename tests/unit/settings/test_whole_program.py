@@ -29,7 +29,7 @@ def _files_read_once() -> Iterator[None]:
 
 
 ARN = "arn:aws:iam::123456789012:role/deploy"
-MEDIA = {**FACTS_OF_PROD["media"], **OWN_BUCKET, "zone": "a.site", "domain": "cdn.a.site"}
+MEDIA = {**FACTS_OF_PROD["media"], **OWN_BUCKET, "zone": "a.site", "domain": "cdn-dev.a.site"}
 
 
 def base(name: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def test_aws_refuses_another_account(prod: Recording) -> None:
     assert json.loads(provider["defaultTags"])["tags"] == {
         "project": "lightwave",
         "stack": "prod",
+        "tier": "production",
         "managed-by": "pulumi",
     }
     assert "skipCredentialsValidation" not in provider or provider["skipCredentialsValidation"] == "false"

@@ -45,7 +45,7 @@ def expected(*products: str) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_both_stacks_declare_the_same(recording_of: Callable[[str], Recording], stack: str) -> None:
+def test_all_stacks_declare_the_same(recording_of: Callable[[str], Recording], stack: str) -> None:
     found = children(recording_of(stack))
     assert Counter((kind(resource), resource.name) for resource in found) == expected(
         "payload", "django", "createos", "cineos", "photographyos"
@@ -53,16 +53,16 @@ def test_both_stacks_declare_the_same(recording_of: Callable[[str], Recording], 
     assert all(resource.type.startswith("postgresql:index/") for resource in found)
 
 
-def test_dev_and_prod_differ_in_nothing_but_protection(recording_of: Callable[[str], Recording]) -> None:
+def test_the_stacks_differ_in_nothing_but_protection(recording_of: Callable[[str], Recording]) -> None:
     def declared(stack: str) -> dict[str, Any]:
         # Each stack has its own passwords.
         return {r.name: (r.type, {**r.inputs, "password": None}) for r in children(recording_of(stack))}
 
-    assert declared("dev") == declared("prod")
+    assert declared("dev") == declared("staging") == declared("prod")
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_everything_is_protected_in_prod(recording_of: Callable[[str], Recording], stack: str) -> None:
+def test_everything_is_protected_in_prod_alone(recording_of: Callable[[str], Recording], stack: str) -> None:
     assert {resource.protect for resource in children(recording_of(stack))} == {stack == "prod"}
 
 

@@ -221,7 +221,17 @@ def _revealed(value: Any) -> str:
 
 def test_only_what_holds_data_is_protected(recorded: Recording) -> None:
     assert [r.name for r in recorded.resources if r.protect] == ["server-instance", "server-admin-secret"]
-    assert not any(r.protect for r in recording(protect=False).resources)
+
+
+def test_a_stack_without_protection_can_be_deleted_and_built_again() -> None:
+    """A final snapshot, or a secret in its recovery window, would keep the name."""
+    unprotected = recording(protect=False)
+    assert not any(r.protect for r in unprotected.resources)
+    instance = unprotected.one("aws:rds/instance:Instance", "server-instance").inputs
+    assert (instance["deletionProtection"], instance["skipFinalSnapshot"]) == (False, True)
+    assert "finalSnapshotIdentifier" not in instance
+    secret = unprotected.one("aws:secretsmanager/secret:Secret", "server-admin-secret").inputs
+    assert secret["recoveryWindowInDays"] == 0
 
 
 def test_outputs(recorded: Recording) -> None:

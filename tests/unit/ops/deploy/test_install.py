@@ -59,7 +59,7 @@ def test_the_provider_is_installed_where_its_version_is_missing(
         ({}, ("postgresql",)),
         (ON_KIND, ("postgresql", "kubernetes")),
         (
-            {"media": {**FACTS_OF_PROD["media"], "zone": "a.site", "domain": "b.a.site", **OWN_BUCKET}},
+            {"media": {**FACTS_OF_PROD["media"], "zone": "a.site", "domain": "b-dev.a.site", **OWN_BUCKET}},
             ("postgresql", "cloudflare"),
         ),
     ],

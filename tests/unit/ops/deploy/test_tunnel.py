@@ -263,7 +263,7 @@ def test_silence_ends_at_the_timeout() -> None:
 
 def test_a_name_that_does_not_resolve() -> None:
     with pytest.raises(UnreachableError, match=r"PostgreSQL at no-such-host\.invalid:5432: .+"):
-        tunnel.check_reachable("no-such-host.invalid", 5432, 5, environment={})
+        tunnel.check_reachable("no-such-host.invalid", 5432, 5, stack="prod", environment={})
 
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy"])
@@ -287,4 +287,4 @@ def test_the_environment_is_the_process_own_by_default(monkeypatch: pytest.Monke
     gone = closed_port()
     monkeypatch.setitem(os.environ, "ALL_PROXY", f"socks5://127.0.0.1:{gone}")
     with pytest.raises(UnreachableError, match="the proxy of ALL_PROXY"):
-        tunnel.check_reachable("127.0.0.1", closed_port(), 5)
+        tunnel.check_reachable("127.0.0.1", closed_port(), 5, stack="prod")

@@ -25,7 +25,7 @@ def table(cms: str, api: str) -> dict[str, dict[str, Any]]:
     return {cms: entries["payload"], api: entries["django"], "createos": entries["createos"]}
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_products_of_any_name_keep_their_arrows(stack: str) -> None:
     usual = arrows(table("payload", "django"), stack)
     assert "django -->|REST :3000| payload" in usual

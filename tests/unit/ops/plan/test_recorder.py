@@ -297,7 +297,7 @@ def test_the_program_runs_offline_and_only_within_the_recording() -> None:
         settings.load("prod", settings.stack_config("prod"))
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_the_settings_of_a_recording_are_those_of_the_stack(stack: str) -> None:
     with settings.offline():
         assert record_program(stack).settings == settings.load(stack, settings.stack_config(stack))
