@@ -12,6 +12,9 @@ from components.monitoring.pod_rules import pod_alerts
 
 SERVER_STATES = ("active", "idle", "used", "testing", "login")
 """Each server connection of a pool is in one of them."""
+BUSY_QUERIES = 30_000
+"""Queries a second of one PgBouncer: half of what its one core does, at about 15 µs a query without TLS
+(docs/performance.md)."""
 _QUEUED = 100
 """Tasks in the queue: more than two workers fetch at once."""
 
@@ -59,6 +62,15 @@ def _pgbouncer(watched: Watched) -> Iterator[Alert]:
         lasting="10m",
         severity="warning",
         summary=f"{{{{ $value }}}} server connections, and the connection budget has {budget}",
+        runbook=SATURATED,
+    )
+    queries = series("pgbouncer_stats_totals_queries_pooled_total")
+    yield Alert(
+        name="PgBouncerNeedsAReplica",
+        expression=f"sum by (instance) (rate({queries}[5m])) > {BUSY_QUERIES}",
+        lasting="15m",
+        severity="warning",
+        summary="PgBouncer at {{ $labels.instance }}, which has one core, takes {{ $value }} queries a second",
         runbook=SATURATED,
     )
     yield Alert(

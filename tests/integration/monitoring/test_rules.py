@@ -25,6 +25,7 @@ FINE = {
     **{f'up{{{SERVER}, job="{job}", instance="a"}}': "1x90" for job in JOBS},
     f'up{{{SERVER}, job="denied", instance="a"}}': "0x90",
     f'pgbouncer_up{{{SERVER}, instance="a"}}': "1x90",
+    f'pgbouncer_stats_totals_queries_pooled_total{{{SERVER}, instance="a", database="payload"}}': "0+60000x90",
     f'redis_up{{{SERVER}, instance="a"}}': "1x90",
     f'pgbouncer_pools_client_waiting_connections{{{SERVER}, database="payload"}}': "0x90",
     f'pgbouncer_pools_client_maxwait_seconds{{{SERVER}, database="payload"}}': "0x90",
@@ -79,6 +80,10 @@ CASES: dict[str, tuple[dict[str, str], int]] = {
     ),
     "PgBouncerWaitIsLong": ({f'pgbouncer_pools_client_maxwait_seconds{{{SERVER}, database="payload"}}': "6x40"}, 1),
     "PgBouncerNearsItsBudget": ({f"pgbouncer_pools_server_login_connections{{{SERVER}}}": "31x40"}, 10),
+    "PgBouncerNeedsAReplica": (
+        {f'pgbouncer_stats_totals_queries_pooled_total{{{SERVER}, instance="a", database="payload"}}': "0+1860000x40"},
+        19,
+    ),
     "PgBouncerDoesNotAnswer": ({f'pgbouncer_up{{{SERVER}, instance="a"}}': "0x40"}, 1),
     "ValkeyDoesNotAnswer": ({f'redis_up{{{SERVER}, instance="a"}}': "0x40"}, 2),
     "ValkeyMemoryIsFull": ({f"redis_memory_used_bytes{{{SERVER}}}": "901x40"}, 10),
