@@ -71,7 +71,9 @@ def _run(platform: Platform, script: str, queries: int, *, pooled: bool, clients
 def _pooler_seconds(platform: Platform) -> float:
     """The CPU seconds that the pooler's process has used."""
     port = platform.running.pgbouncer_port
-    listening = (c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr[1] == port)
+    listening = (
+        c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and getattr(c.laddr, "port", 0) == port
+    )
     times = psutil.Process(next(pid for pid in listening if pid)).cpu_times()
     return float(times.user + times.system)
 
