@@ -13,6 +13,7 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import (
     ElementClickInterceptedException,
+    NoSuchElementException,
     StaleElementReferenceException,
     TimeoutException,
 )
@@ -35,7 +36,8 @@ ACCOUNT = {
     "confirm-password": "a-password-for-tests",
     "name": "Ada Editor",
 }
-PUBLISH = "#action-save"
+SAVE = "#action-save"
+"""Of a collection with drafts it publishes."""
 
 
 class Admin:
@@ -43,7 +45,7 @@ class Admin:
 
     def __init__(self, browser: webdriver.Chrome, url: str) -> None:
         self.browser, self.url = browser, url
-        ignored = (StaleElementReferenceException, ElementClickInterceptedException)
+        ignored = (NoSuchElementException, StaleElementReferenceException, ElementClickInterceptedException)
         self._wait = WebDriverWait(browser, SECONDS, ignored_exceptions=ignored)
 
     def _until(self, found: Callable[[webdriver.Chrome], Any], what: str) -> Any:
@@ -83,9 +85,21 @@ class Admin:
         for name, value in fields.items():
             self.see(f"#field-{name}").send_keys(value)
 
-    def publish(self) -> None:
-        self.click(PUBLISH)
+    def save(self) -> None:
+        self.click(SAVE)
         self.see(".payload-toast-item.toast-success", "successfully")
+
+    def publish(self) -> None:
+        """Publishes a draft, as soon as it was saved by itself: Payload drops a click that meets its first autosave."""
+        self._until(lambda browser: not browser.current_url.endswith("/create"), "the draft was not saved")
+
+        def published(browser: webdriver.Chrome) -> bool:
+            status = browser.find_element(By.CSS_SELECTOR, ".status__value").text
+            if status == "Draft":
+                self.click(SAVE)
+            return status == "Published"
+
+        self._until(published, "the draft was not published")
 
     def keep(self, name: str) -> None:
         """A screenshot."""
@@ -141,7 +155,7 @@ def test_an_editor_publishes_a_page_and_a_post_with_an_image(
     admin.open("/collections/media/create")
     admin.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(picture))
     admin.fill(alt="By hand")
-    admin.publish()
+    admin.save()
     shown = admin.see(".file-details img")
     assert str(shown.get_attribute("src")).startswith(cdn)
     assert int(str(shown.get_property("naturalWidth"))) == 300, "the browser has the image"
