@@ -28,7 +28,7 @@ from tests.integration.built import built_platform
 from tests.required import not_here
 
 KEPT = ROOT / "build/browser"
-SECONDS = 30
+SECONDS = 60
 """How long a page may take to show what is looked for."""
 ACCOUNT = {
     "email": "editor@example.com",
