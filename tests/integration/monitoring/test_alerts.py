@@ -28,7 +28,7 @@ from tests.integration.monitoring.conftest import pgbouncer_exporter, program, u
 from tests.integration.pooler import Pooler
 from tests.watched import OWN
 
-WATCHED = replace(OWN, valkey=False, pods=False)
+WATCHED = replace(OWN, valkey=False, edge=False, pods=False)
 PASSWORD = "of-the-mail-server-0123456789"
 CLIENTS = 300
 SECONDS = "1s"
