@@ -1,4 +1,4 @@
-"""Runs every benchmark and writes docs/performance.md: `python -m benchmarks`, about 10 minutes."""
+"""Runs every benchmark and writes docs/performance.md: `python -m benchmarks`, about 15 minutes."""
 
 import os
 import platform
@@ -49,7 +49,7 @@ Offline, with the interpreter's start:
 
 A local stack, wall-clock seconds:
 
-{chr(10).join(growth.applied((5,)))}
+{chr(10).join(growth.applied((5, 50)))}
 ## PgBouncer
 
 The rendered configuration on Debian's PgBouncer, which is older than production's; pgbench runs on the same cores.

@@ -20,6 +20,7 @@ def config(count: int) -> dict[str, Any]:
     """Keys of a local stack with so many products, whose pools fit its server."""
     product = {"pool": {"size": 1, "reserve": 0}, "connectionLimit": 4}
     return {
+        "lightwave:tier": "development",
         "lightwave:products": {f"product{number:03}": product for number in range(count)},
         "lightwave:database": {"server": "local", "maxConnections": 1000},
     }
