@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components.cloudflare_sdk import cloudflare
+from components.edge.rulesets import hosts, zone_ruleset
 
 LOGIN_PATH = "/api/users/login"
 """Payload's; its admin pages use it too."""
@@ -40,32 +41,22 @@ class LoginLimit(pulumi.ComponentResource):
     def __init__(self, name: str, args: LoginLimitArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:edge:LoginLimit", name, {}, opts)
         seconds = FREE_SECONDS if args.free else SECONDS
-        quoted = " ".join(f'"{hostname}"' for hostname in args.hostnames)
         # In a rate limit the free plan knows the path alone.
-        ours = "" if args.free else f"http.host in {{{quoted}}} and "
-        cloudflare.Ruleset(
-            f"{name}-ruleset",
-            zone_id=args.zone_id,
-            name="Edge: logins",
-            kind="zone",
-            phase="http_ratelimit",
-            rules=[
-                cloudflare.RulesetRuleArgs(
-                    ref="logins",
-                    description="Few attempts to log in",
-                    enabled=True,
-                    # A path that only begins so costs nothing, and no trailing slash gets around it.
-                    expression=f'({ours}starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
-                    action="block",
-                    ratelimit=cloudflare.RulesetRuleRatelimitArgs(
-                        # Cloudflare requires the data centre: it counts in each of them.
-                        characteristics=["cf.colo.id", "ip.src"],
-                        period=seconds,
-                        requests_per_period=args.requests,
-                        mitigation_timeout=seconds,
-                    ),
-                )
-            ],
-            opts=pulumi.ResourceOptions(parent=self),
+        ours = "" if args.free else f"{hosts(args.hostnames)} and "
+        rule = cloudflare.RulesetRuleArgs(
+            ref="logins",
+            description="Few attempts to log in",
+            enabled=True,
+            # A path that only begins so costs nothing, and no trailing slash gets around it.
+            expression=f'({ours}starts_with(lower(http.request.uri.path), "{LOGIN_PATH}"))',
+            action="block",
+            ratelimit=cloudflare.RulesetRuleRatelimitArgs(
+                # Cloudflare requires the data centre: it counts in each of them.
+                characteristics=["cf.colo.id", "ip.src"],
+                period=seconds,
+                requests_per_period=args.requests,
+                mitigation_timeout=seconds,
+            ),
         )
+        zone_ruleset(f"{name}-ruleset", args.zone_id, "http_ratelimit", rule, self)
         self.register_outputs({})

@@ -10,6 +10,7 @@ import pulumi
 
 from components.cloudflare_sdk import cloudflare
 from components.edge.responses import FRAMES, REDIRECT_STATUS, SECURITY_HEADERS
+from components.edge.rulesets import hosts, zone_ruleset
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,24 +26,10 @@ class Protection(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ProtectionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("lightwave:edge:Protection", name, {}, opts)
-        self._name = name
-        self._zone_id = args.zone_id
-        quoted = " ".join(f'"{hostname}"' for hostname in args.hostnames)
-        ours = f"http.host in {{{quoted}}}"
-        self._ruleset("https", "http_request_dynamic_redirect", _redirect(ours))
-        self._ruleset("headers", "http_response_headers_transform", _headers(ours))
+        ours = hosts(args.hostnames)
+        zone_ruleset(f"{name}-https", args.zone_id, "http_request_dynamic_redirect", _redirect(ours), self)
+        zone_ruleset(f"{name}-headers", args.zone_id, "http_response_headers_transform", _headers(ours), self)
         self.register_outputs({})
-
-    def _ruleset(self, name: str, phase: str, rule: cloudflare.RulesetRuleArgs) -> None:
-        cloudflare.Ruleset(
-            f"{self._name}-{name}",
-            zone_id=self._zone_id,
-            name=f"Edge: {name}",
-            kind="zone",
-            phase=phase,
-            rules=[rule],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
 
 
 def _redirect(ours: str) -> cloudflare.RulesetRuleArgs:

@@ -266,9 +266,12 @@ def run(settings: Settings, service: str, folder: Path | None = None) -> int:
     """`make env`: writes one service's env file and says where. Raises EnvFileError where it cannot."""
     folder = folder or env_folder(settings.stack)
     product = product_of(settings, service)
-    variables = values_of(settings, product)
     if settings.is_local:
-        write_contract({product.name: for_local(settings, product, servers.extras_of(settings))}, settings, folder)
+        entries = for_local(settings, product, servers.extras_of(settings))
+        variables = _plain(entries)
+        write_contract({product.name: entries}, settings, folder)
+    else:
+        variables = values_of(settings, product)
     path = write(product, settings.stack, variables, folder)
     print(f"wrote {path} ({len(variables)} variables of {product.service})")
     if names := not_for_a_shell(variables):

@@ -109,7 +109,7 @@ def _without_ciphertext(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def aws_double(running: Running, kubernetes: ApiServer) -> Double:
-    """AWS: the instance that it makes is the local server, with the master password that it is told."""
+    """AWS: the instance that it makes is the local server, with the master password that it is given."""
 
     def instance(inputs: Any) -> dict[str, Any]:
         with superuser(running) as connection:

@@ -88,7 +88,7 @@ class Double(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.CreateResponse(properties=_struct({**_plain(request.properties), **unknown}))
         for failing in self.fail & {kind, request.name}:
             self.fail.discard(failing)
-            context.abort(grpc.StatusCode.INTERNAL, f"the double was told to fail {failing}")
+            context.abort(grpc.StatusCode.INTERNAL, f"the double was set to fail {failing}")
         if kind in self.hold:
             self.reached.set()
             self.hold[kind].wait(60)

@@ -51,7 +51,7 @@ def test_a_provider_that_fails_half_way_loses_nothing(prod: Deployed) -> None:
     prod.cloudflare.fail = {"cloudflare:index/r2CustomDomain:R2CustomDomain"}
     ended = prod.up()
     assert ended.status != 0
-    assert "was told to fail" in ended.output
+    assert "was set to fail" in ended.output
     assert prod.types()["cloudflare:index/r2Bucket:R2Bucket"] == 1
 
 
@@ -69,7 +69,7 @@ def test_a_killed_update_goes_on(prod: Deployed) -> None:
     # What a plan of Cloudflare's that refuses the limit on logins stops is nothing that visitors need.
     prod.cloudflare.fail = {"edge-login-limit-ruleset"}
     ended = prod.up()
-    assert "was told to fail edge-login-limit-ruleset" in ended.output
+    assert "was set to fail edge-login-limit-ruleset" in ended.output
     assert prod.types()["cloudflare:index/dnsRecord:DnsRecord"] == 1
     assert prod.kubernetes.get("deployment", "cloudflared", "--namespace=shared")
     ended = prod.up()

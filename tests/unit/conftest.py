@@ -28,7 +28,7 @@ FACTS_OF_PROD: dict[str, dict[str, Any]] = {
     "valkey": {**VALKEY_IMAGES, "storageClass": "gp3"},
     "edge": {"image": f"cloudflare/cloudflared:2026.11.0@sha256:{'6' * 64}"},
 }
-"""What the repository does not know and a deploy must be told, of prod and of staging."""
+"""What the repository does not know and a deploy must be given, of prod and of staging."""
 
 
 def full_config(stack: str) -> dict[str, Any]:

@@ -4,27 +4,12 @@ Each test needs a process in which nothing has imported the SDK.
 """
 
 import ast
-import subprocess
-import sys
 from importlib import import_module, metadata
 
 import settings
 from components.cloudflare_sdk import MODULES
+from tests.unit.fresh import lines_of
 from tests.unit.syntax import tree_of
-
-
-def run(program: str) -> list[str]:
-    """The lines that a Python of its own prints."""
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        cwd=settings.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.splitlines()
 
 
 def used() -> set[str]:
@@ -57,7 +42,7 @@ def test_nothing_but_that_module_imports_the_sdk() -> None:
 
 def test_prod_imports_only_those_modules_and_gets_no_resource_reference() -> None:
     """A reference would need the registration in the package's own `__init__`."""
-    lines = run(
+    lines = lines_of(
         "import sys; from pulumi.runtime import rpc; from ops.plan.recorder import record_stack;"
         "rpc.get_resource_module = rpc.get_resource_package = lambda *given: sys.exit(f'a reference: {given}');"
         "assert record_stack('prod').of_type('cloudflare:index/r2Bucket:R2Bucket');"
@@ -67,7 +52,7 @@ def test_prod_imports_only_those_modules_and_gets_no_resource_reference() -> Non
 
 
 def test_another_name_imports_the_whole_package_with_the_same_classes() -> None:
-    lines = run(
+    lines = lines_of(
         "from components.cloudflare_sdk import cloudflare; bucket = cloudflare.R2Bucket;"
         "rule = cloudflare.RulesetRuleArgs;"
         "import pulumi_cloudflare; assert pulumi_cloudflare is cloudflare;"
@@ -86,7 +71,7 @@ def test_another_name_imports_the_whole_package_with_the_same_classes() -> None:
 
 
 def test_it_is_the_whole_package_where_that_is_imported_already() -> None:
-    assert run(
+    assert lines_of(
         "import pulumi_cloudflare as whole; from components.cloudflare_sdk import cloudflare;"
         "print(cloudflare is whole, hasattr(cloudflare, 'Zone'), hasattr(cloudflare, '__getattr__'))"
     ) == ["True True False"]

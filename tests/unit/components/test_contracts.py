@@ -4,10 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import json
-import os
 import pkgutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -20,6 +17,7 @@ from ops.plan import recorder
 from ops.plan.recorder import RecordedResource, Recording, record_stack
 from policies.rules.model import Secret
 from tests.unit.conftest import RECORDED, STACKS
+from tests.unit.fresh import lines_of
 
 
 def _component_classes() -> list[type[pulumi.ComponentResource]]:
@@ -174,17 +172,8 @@ def test_a_recording_does_not_depend_on_the_order_of_sets(recording_of: Callable
         "import dataclasses, json; from ops.plan.recorder import record_stack\n"
         f"for stack in {STACKS}: print(json.dumps(dataclasses.asdict(record_stack(stack)), sort_keys=True))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program],
-        cwd=settings.ROOT,
-        # Another hash seed than this process's, which is random.
-        env={**os.environ, "PYTHONHASHSEED": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=True,
-    )
-    assert ran.stdout.splitlines() == [_as_json(recording_of(stack)) for stack in STACKS]
+    # Another hash seed than this process's, which is random.
+    assert lines_of(program, PYTHONHASHSEED="1") == [_as_json(recording_of(stack)) for stack in STACKS]
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
