@@ -23,7 +23,7 @@ def against_flat(folder: Path, stacks: tuple[str, ...]) -> str:
     """Each stack's plan, the program's and the flat one's."""
     rows = []
     for stack in stacks:
-        file = write(folder / f"flat_{stack}.py", flat.source(record_stack(stack)))
+        file = write(folder / f"flat_{stack}.py", flat.recorded(record_stack(stack)))
         program = f"from ops.plan.recorder import record_stack; record_stack({stack!r})"
         found = side_by_side({"program": program, "flat": f"import runpy; runpy.run_path({str(file)!r})"}, RUNS)
         ours, other = found["program"], found["flat"]

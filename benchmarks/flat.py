@@ -8,30 +8,42 @@ from ops.plan.recorder import RecordedResource, Recording
 from policies.rules.model import UNKNOWN, Secret
 from settings import KNOWN_AT_DEPLOY
 
+_PROVIDERS = "pulumi:providers:"
 _GENERATED = ("api_version", "kind")
 """Inputs that a Kubernetes class fills in."""
 
 
-def source(recording: Recording) -> str:
+def recorded(recording: Recording) -> str:
     """The program's text; running it records it with the project's recorder."""
-    resources = list(_ordered([resource for resource in recording.resources if resource.custom]))
-    names = {resource.urn: f"r{number}" for number, resource in enumerate(resources)}
-    lines = [f"    {names[resource.urn]} = {_call(resource, names)}" for resource in resources]
-    modules = sorted({_class(resource.type)[0] for resource in resources})
+    imports, calls = _parts(recording.resources)
     return "\n".join(
         [
-            "import pulumi",
-            *(f"import {module}" for module in modules),
+            *imports,
             "from ops.plan.recorder import record",
             "",
             "def program():",
-            *lines,
+            *(f"    {call}" for call in calls),
             "",
             f"recording = record(program, stack={recording.stack!r})",
-            f"assert len(recording.resources) == {len(resources)}",
+            f"assert len(recording.resources) == {len(calls)}",
             "",
         ]
     )
+
+
+def deployable(resources: Iterable[RecordedResource]) -> str:
+    """The program's text, as `pulumi up` runs it."""
+    imports, calls = _parts(resources)
+    return "\n".join([*imports, "", *calls, ""])
+
+
+def _parts(resources: Iterable[RecordedResource]) -> tuple[list[str], list[str]]:
+    """The imports, and a call per resource."""
+    ordered = list(_ordered([resource for resource in resources if resource.custom]))
+    names = {resource.urn: f"r{number}" for number, resource in enumerate(ordered)}
+    modules = sorted({_class(resource.type)[0] for resource in ordered})
+    calls = [f"{names[resource.urn]} = {_call(resource, names)}" for resource in ordered]
+    return ["import pulumi", *(f"import {module}" for module in modules)], calls
 
 
 def _ordered(resources: Iterable[RecordedResource]) -> Iterator[RecordedResource]:
@@ -49,8 +61,8 @@ def _ordered(resources: Iterable[RecordedResource]) -> Iterator[RecordedResource
 
 def _class(type_: str) -> tuple[str, str]:
     """Module and class of a type token."""
-    if type_.startswith("pulumi:providers:"):
-        return f"pulumi_{type_.rpartition(':')[2]}", "Provider"
+    if type_.startswith(_PROVIDERS):
+        return f"pulumi_{type_.removeprefix(_PROVIDERS)}", "Provider"
     package, module, name = type_.split(":")
     if package == "kubernetes":
         group, version = module.split("/")

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from ops.deploy import file_backend
+from settings import ROOT, LocalState, state_file
 from tests.checkout import copy_project
 
 COPIED = ("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock", "local", "components", "settings", "stack", "ops")
@@ -30,11 +32,28 @@ class LocalStack:
 
     def timed(self, command: str) -> float:
         """Wall-clock seconds of one of the operator's commands. Raises CalledProcessError where it fails."""
+        return self._timed(self.root, sys.executable, "-m", "ops", command, "--stack", "dev")
+
+    def update(self, folder: Path) -> float:
+        """Wall-clock seconds of `pulumi up` in a project's folder. Raises CalledProcessError where it fails."""
+        file_backend.folder("dev", folder).mkdir(parents=True, exist_ok=True)
+        self._timed(folder, "pulumi", "--non-interactive", "stack", "select", "--create", "dev")
+        flags = ("--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress")
+        return self._timed(folder, "pulumi", "--non-interactive", "up", "--stack", "dev", *flags)
+
+    def start_servers(self) -> LocalState:
+        """Starts its servers, whose database is empty; gives their ports and passwords."""
+        start = "from ops.dev import servers, state; servers.start(state.prepare('dev'), kind='native')"
+        self._timed(self.root, sys.executable, "-c", start)
+        state = state_file("dev").relative_to(ROOT)
+        return LocalState.model_validate_json((self.root / state).read_text())
+
+    def _timed(self, folder: Path, *command: str) -> float:
         began = time.monotonic()
         subprocess.run(
-            [sys.executable, "-m", "ops", command, "--stack", "dev"],
-            cwd=self.root,
-            env=self.environment,
+            command,
+            cwd=folder,
+            env={**self.environment, **file_backend.environment("dev", folder)},
             stdout=subprocess.DEVNULL,
             timeout=_SECONDS,
             check=True,
@@ -52,7 +71,8 @@ def local_stack(config: Mapping[str, Any], *, pulumi: bool) -> Iterator[LocalSta
     document = yaml.safe_load(file.read_text())
     document["config"] |= config
     file.write_text(yaml.safe_dump(document, sort_keys=False))
-    path = os.environ["PATH"].split(os.pathsep)
+    # Pulumi's Python language host runs `uv`.
+    path = [str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)]
     if not pulumi:
         path = [folder for folder in path if not (Path(folder) / "pulumi").exists()]
     environment = {**os.environ, "PATH": os.pathsep.join(path), "PULUMI_SKIP_UPDATE_CHECK": "true"}

@@ -5,6 +5,7 @@ import subprocess
 import threading
 from contextlib import closing
 from dataclasses import dataclass, field
+from statistics import quantiles
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ class Result:
 
     transactions: int
     connections: int
-    longest: float
+    seconds: list[float]
     failures: list[tuple[float, str]]
     lost: int
 
@@ -38,6 +39,10 @@ class Result:
     def broken(self) -> int:
         """Transactions that ran and did not end; not those that PgBouncer had no server for."""
         return self.lost - sum(count for text, count in self.reasons.items() if "server_login_retry" in text)
+
+    def milliseconds(self, percent: int) -> int:
+        """What so many of a hundred transactions stayed within."""
+        return round(quantiles(self.seconds, n=100)[percent - 1] * 1000)
 
     @property
     def span(self) -> float:

@@ -1,4 +1,5 @@
-"""What 200 clients in transactions notice of a rollout, a drained node, a restart of the database, a rotated password.
+"""What 200 clients in transactions notice of a rollout, a drained node, a killed pooler, a restart of the database, a
+rotated password.
 
 Nothing is tried twice by a client, so each failure counts. The figures are printed as a table; docs/rollouts.md keeps
 those of one run (WRITE_DOCS=1).
@@ -22,8 +23,8 @@ from tests.cluster.workloads import KINDS, pod
 PAGE = ROOT / "docs/rollouts.md"
 HEAD = "## What was seen\n\n"
 HEADER = (
-    "| while | transactions | failed | broken | longest, s | failures within, s | server connections | budget |",
-    "|---|---|---|---|---|---|---|---|",
+    "| while | transactions | p50, ms | p99, ms | max, ms | failed | broken | failures within, s | servers | budget |",
+    "|---|---|---|---|---|---|---|---|---|---|",
 )
 CLIENTS = 200
 ROLE = "payload_user"
@@ -44,7 +45,7 @@ def rows() -> Iterator[list[str]]:
     yield lines
     table = "\n".join(lines) + "\n"
     sys.stderr.write(f"\n{table}")
-    if os.environ.get("WRITE_DOCS") == "1" and len(lines) == len(HEADER) + 5:  # every test of this file ran
+    if os.environ.get("WRITE_DOCS") == "1" and len(lines) == len(HEADER) + 7:  # every test of this file ran
         PAGE.write_text(f"{PAGE.read_text().partition(HEAD)[0]}{HEAD}{table}")
 
 
@@ -71,12 +72,23 @@ def row(platform: Platform, rows: list[str], what: str, result: Result, watch: W
     """Adds a line to the table, and holds the server connections against the budget."""
     shares = {share.role: share.worst - DIRECT_PER_PRODUCT for share in platform.program.budget.shares}
     rows.append(
-        f"| {what} | {result.transactions} | {len(result.failures)} | {result.broken} | {result.longest:.1f} "
-        f"| {result.span:.1f} | {watch.most.get(ROLE, 0)} | {shares[ROLE]} |"
+        f"| {what} | {result.transactions} | {result.milliseconds(50)} | {result.milliseconds(99)} "
+        f"| {round(max(result.seconds) * 1000)} | {len(result.failures)} | {result.broken} | {result.span:.1f} "
+        f"| {watch.most.get(ROLE, 0)} | {shares[ROLE]} |"
     )
     assert watch.most[ROLE] > 0
     for role, most in watch.most.items():
         assert most <= shares.get(role, 1), f"{role} had {most} connections"
+
+
+@pytest.mark.slow
+def test_nothing_moves(platform: Platform, nodes: tuple[str, str], rows: list[str]) -> None:
+    """What the others compare with."""
+    assert nodes
+    with Watch(platform.database) as watch, Load(platform, clients=CLIENTS, pod=POD) as load:
+        time.sleep(30)
+    row(platform, rows, "nothing moves", load.result, watch)
+    assert load.result.reasons == {}
 
 
 def test_a_rollout_fails_no_transaction(platform: Platform, nodes: tuple[str, str], rows: list[str]) -> None:
@@ -125,6 +137,21 @@ def evicted(platform: Platform, drained: str) -> bool:
     )
     assert answer.ok or "disruption budget" in answer.output, answer.output
     return answer.ok
+
+
+@pytest.mark.slow
+def test_a_killed_pooler_fails_what_ran_through_it(platform: Platform, nodes: tuple[str, str], rows: list[str]) -> None:
+    """A second's grace is too short for its drain, so it is killed with its clients connected."""
+    assert nodes
+    with Watch(platform.database) as watch, Load(platform, clients=CLIENTS, pod=POD) as load:
+        time.sleep(3)
+        killed = platform.pods("pgbouncer")[0]["metadata"]["name"]
+        platform.kubectl.do("delete", "pod", killed, SHARED, "--grace-period=1")
+        platform.rollout(POOLER)
+        time.sleep(10)
+    row(platform, rows, "a PgBouncer is killed", load.result, watch)
+    assert 0 < len(load.result.failures) <= CLIENTS
+    assert load.result.span < 10
 
 
 @pytest.mark.slow

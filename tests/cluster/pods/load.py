@@ -26,8 +26,8 @@ class Result:
 
     transactions: int = 0
     connections: int = 0
-    longest: float = 0
-    """Of a transaction, with its wait for a connection, in seconds."""
+    seconds: list[float] = field(default_factory=list)
+    """How long each transaction took, with its wait for a connection."""
     failures: list[tuple[float, str]] = field(default_factory=list)
     """When, in seconds since the epoch, and the error's first line."""
     lost: int = 0
@@ -84,7 +84,7 @@ class Client:
             await self.close()
         else:
             self.result.transactions += 1
-            self.result.longest = max(self.result.longest, time.monotonic() - began)
+            self.result.seconds.append(round(time.monotonic() - began, 4))
 
     async def close(self) -> None:
         """Whatever state the connection is in."""
