@@ -120,17 +120,16 @@ def _build(stack: LocalStack, connection: psycopg.Connection[Any], *, remove: bo
         return _Built("the plan's SQL", ["schemas, roles and grants created"] if created else [])
 
     pulumi.select()
+    found = pulumi.deployment()
     if how is not None:
-        resources = pulumi.deployment().get("resources") or []
-        found = recovery.require_nothing_lost(connection, recording, resources, remove=remove)
-        say(*found.lines())
-        recovery.forget_grants(connection, pulumi, found)
+        removals = recovery.require_nothing_lost(connection, recording, found.resources, remove=remove)
+        say(*removals.lines())
+        found = recovery.forget_grants(connection, pulumi, found, removals)
     # Without a mark the database is a new one, and the state describes another.
-    pending = pulumi.recover(stale=how is None)
-    recorded = pulumi.recorded()
+    recorded = pulumi.recover(found, stale=how is None).urns
     roles = {str(r.inputs["name"]) for r in recording.resources if r.type == ROLE and r.urn in recorded}
     say(*test_database.drop_stale(stack, roles))
-    for name in recovery.drop_unrecorded(connection, recording, pending, recorded):
+    for name in recovery.drop_unrecorded(connection, recording, found.pending, recorded):
         say(f"dropped {name}: a killed update had made it and not recorded it")
     if how is None:
         sql.set_mark(connection, sql.ENGINE_MARK)
@@ -153,7 +152,7 @@ def _heal(stack: LocalStack, connection: psycopg.Connection[Any], built: _Built)
         say("roles or grants differ from the product table: making them again")
         built.pulumi.refresh()
         # A refresh does not see what was granted or revoked beside a grant.
-        recovery.forget(built.pulumi, is_grant)
+        recovery.forget(built.pulumi, built.pulumi.deployment(), is_grant)
         built = _update(stack, connection, built.pulumi)
         _restart_pooler(stack)
         if _verified(stack):

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ops.deploy.pulumi_cli import Pending
+from ops.deploy.deployment import Pending
 from policies.tokens import ROLE, SCHEMA
 from settings.problems import Problem
 

@@ -277,7 +277,7 @@ def state(pulumi: PulumiCli) -> str:
     try:
         if pulumi.local:
             pulumi.select()
-        pending = pulumi.pending()
+        pending = pulumi.deployment().pending
     except OperatorError as error:
         fix = make_up(pulumi.stack) if pulumi.local else "docs/runbooks/first-deploy.md, if the stack was never created"
         raise OperatorError(
@@ -292,7 +292,7 @@ def state(pulumi: PulumiCli) -> str:
 @check("removals")
 def removals(pulumi: PulumiCli) -> str:
     """It deletes no role, schema or grant that is still protected, and renames no schema under its grants."""
-    recorded = [r for r in pulumi.deployment().get("resources") or [] if r["type"].startswith(POSTGRESQL)]
+    recorded = [r for r in pulumi.deployment().resources if r["type"].startswith(POSTGRESQL)]
     if not recorded:
         return "the state has no roles, schemas or grants yet"
     if problems := production_problems(recorded, recorder.record_stack(pulumi.stack)):

@@ -20,6 +20,7 @@ from typing import Any, Self
 from ops import process
 from ops.console import say
 from ops.deploy import file_backend
+from ops.deploy.deployment import Deployment
 from ops.errors import FailedError
 from settings import ROOT
 
@@ -33,21 +34,6 @@ _LOCKED = ("the stack is currently locked by", "Another update is currently in p
 def make_up(stack: str) -> str:
     """The command that brings a local stack up; dev is the Makefile's default."""
     return "make up" if stack == "dev" else f"make up STACK={stack}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An operation that a killed update began and whose end nobody recorded."""
-
-    operation: str
-    """creating, updating, deleting, …"""
-    urn: str
-    type: str
-    inputs: Mapping[str, Any]
-    parent: str = ""
-    """URN."""
-    provider: str = ""
-    """URN."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,19 +120,19 @@ class PulumiCli:
             raise outcome.failure(f"{first}{make_up(self.stack)}: it goes on from where it stopped")
         return outcome.changes
 
-    def recover(self, *, stale: bool = False) -> list[Pending]:
-        """Clears what a killed update of a local stack left behind: its lock and its pending operations.
+    def recover(self, found: Deployment, *, stale: bool = False) -> Deployment:
+        """Clears what a killed update of a local stack left behind: its lock and the pending operations of `found`.
 
-        The state is then true again, but for what was created and not recorded (`ops.dev.recovery`). `stale`: the
-        state may be that of another database. Raises OperatorError while another update runs.
+        Gives the state after that; it is true again, but for what was created and not recorded (`ops.dev.recovery`).
+        `stale`: the state may be that of another database. Raises OperatorError while another update runs.
         """
         if file_backend.dead_locks(self.stack, self.root):
             say(f"clearing the lock of a killed update of stack {self.stack}")
             self.query("cancel", "--yes", self.stack)
-        pending = self.pending()
-        if pending or (stale and self.recorded()):
-            self.refresh()
-        return pending
+        if not found.pending and not (stale and found.resources):
+            return found
+        self.refresh()
+        return self.deployment()
 
     def refresh(self) -> None:
         """Reads the state anew from what is there. Raises FailedError."""
@@ -157,32 +143,10 @@ class PulumiCli:
         if outcome.status:
             raise outcome.failure(make_up(self.stack))
 
-    def pending(self) -> list[Pending]:
-        """What a killed update began and did not record."""
-        operations = self.deployment().get("pending_operations") or []
-        return [
-            Pending(
-                operation["type"],
-                resource["urn"],
-                resource["type"],
-                resource.get("inputs", {}),
-                resource.get("parent", ""),
-                # The state adds the provider's own id.
-                resource.get("provider", "").rpartition("::")[0],
-            )
-            for operation in operations
-            for resource in [operation["resource"]]
-        ]
-
-    def recorded(self) -> set[str]:
-        """URNs of everything in the stack's state."""
-        return {resource["urn"] for resource in self.deployment().get("resources") or []}
-
-    def deployment(self) -> dict[str, Any]:
-        """The stack's state, as `pulumi stack export` has it; its secrets stay encrypted."""
+    def deployment(self) -> Deployment:
+        """The stack's state as it is now. Raises ProcessError."""
         exported = json.loads(self.query("stack", "export", "--stack", self.stack))
-        deployment: dict[str, Any] = exported.get("deployment") or {}
-        return deployment
+        return Deployment(exported.get("deployment") or {})
 
     def replace(self, deployment: Mapping[str, Any]) -> None:
         """Writes the stack's state. Raises ProcessError where Pulumi refuses it."""

@@ -7,7 +7,8 @@ import psycopg
 from psycopg import sql
 
 from ops.console import say
-from ops.deploy.pulumi_cli import Pending, PulumiCli
+from ops.deploy.deployment import Deployment, Pending
+from ops.deploy.pulumi_cli import PulumiCli
 from ops.dev.model import make
 from ops.plan.recorder import Recording
 from ops.plan.removals import Removals, Resource, is_grant, schema_of, without
@@ -99,8 +100,12 @@ def require_nothing_lost(
     return found
 
 
-def forget_grants(connection: psycopg.Connection[Any], pulumi: PulumiCli, found: Removals) -> None:
+def forget_grants(
+    connection: psycopg.Connection[Any], pulumi: PulumiCli, deployment: Deployment, found: Removals
+) -> Deployment:
     """Takes out of the state what no provider can delete: grants on a schema that is renamed now, or is gone.
+
+    Gives the state after that.
 
     PostgreSQL keeps a grant with its schema whatever the name is, and drops it with the schema. The provider looks for
     the old name, and every further update would fail.
@@ -112,15 +117,17 @@ def forget_grants(connection: psycopg.Connection[Any], pulumi: PulumiCli, found:
         schema = schema_of(resource)
         return is_grant(resource) and bool(schema) and (schema in renamed or schema not in schemas)
 
-    for name in forget(pulumi, dead):
+    gone = forget(pulumi, deployment, dead)
+    for name in gone:
         say(f"{name}: its schema has another name now; it is granted anew")
+    return pulumi.deployment() if gone else deployment
 
 
-def forget(pulumi: PulumiCli, which: Callable[[Resource], bool]) -> list[str]:
+def forget(pulumi: PulumiCli, deployment: Deployment, which: Callable[[Resource], bool]) -> list[str]:
     """Takes resources out of the state, and nothing out of the database. Gives their names."""
-    deployment, gone = without(pulumi.deployment(), which)
+    left, gone = without(deployment.document, which)
     if gone:
-        pulumi.replace(deployment)
+        pulumi.replace(left)
     return gone
 
 

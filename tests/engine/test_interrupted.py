@@ -13,7 +13,8 @@ import pytest
 
 from ops.deploy import file_backend
 from ops.deploy.adoption import adoption
-from ops.deploy.pulumi_cli import Pending, PulumiCli
+from ops.deploy.deployment import Pending
+from ops.deploy.pulumi_cli import PulumiCli
 from ops.dev.recovery import drop_unrecorded
 from ops.plan import recorder, sql
 from settings.problems import OperatorError
@@ -85,12 +86,14 @@ def test_a_killed_creation_is_adopted(project: Project, monkeypatch: pytest.Monk
     _killed_in_the_middle(project, update)
     found.select()  # repairs what the kill cut off
     assert project.pulumi("cancel", "--yes", "dev").status == 0
-    pending = {(p.type.rpartition(":")[2], str(p.inputs["name"])) for p in found.pending() if "name" in p.inputs}
+    pending = {
+        (p.type.rpartition(":")[2], str(p.inputs["name"])) for p in found.deployment().pending if "name" in p.inputs
+    }
     assert pending == {("Role", "payload_user")}
     with project.connect() as admin:
         made = _made(admin)
 
-        advice = adoption("dev", found.pending())
+        advice = adoption("dev", found.deployment().pending)
         commands = [shlex.split(line) for line in advice.fix.splitlines() if line.startswith("  pulumi")]
         assert [command[1] for command in commands] == ["import", "refresh"]
         for command in commands:

@@ -13,7 +13,7 @@ def test_an_operator_is_given_the_commands_and_nothing_is_done(
     pulumi: StandIn, cli_of: Callable[[str], PulumiCli]
 ) -> None:
     pulumi.answer(stack_export={"stdout": json.dumps(PENDING)})
-    problem = adoption("prod", cli_of("prod").pending())
+    problem = adoption("prod", cli_of("prod").deployment().pending)
     commands = [shlex.split(line) for line in problem.fix.splitlines() if line.startswith("  pulumi")]
     assert commands[0] == [
         *("pulumi", "import", "postgresql:index/role:Role", "login", "payload_user", "--stack", "prod"),

@@ -7,11 +7,13 @@ import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ops.deploy import file_backend
+from ops.deploy.deployment import Deployment
 from ops.deploy.pulumi_cli import PulumiCli
 from settings.problems import OperatorError
 from tests.unit.ops.deploy.conftest import PENDING, StandIn
@@ -31,17 +33,22 @@ def test_a_dead_lock_is_cleared_and_the_state_refreshed(
     # This process runs, and is not Pulumi: the number was given to another one.
     _lock(tmp_path, pid=os.getpid(), hostname=socket.gethostname())
     pulumi.answer(stack_export={"stdout": json.dumps(PENDING)})
-    pending = cli_of("dev").recover()
-    assert [(p.operation, p.urn) for p in pending] == [
+    found = cli_of("dev").deployment()
+    cli_of("dev").recover(found)
+    assert [(p.operation, p.urn) for p in found.pending] == [
         ("creating", "urn::role::login"),
         ("creating", "urn::schema::own"),
         ("deleting", "urn:gone"),
         ("creating", "urn:grant"),
     ]
     asked = [arguments for arguments, _ in pulumi.asked]
-    assert asked[0] == ["cancel", "--yes", "dev"]
-    assert asked[-1][0] == "refresh"
-    assert {"--clear-pending-creates", "--run-program"} <= set(asked[-1])
+    assert [words[:2] for words in asked] == [
+        ["stack", "export"],
+        ["cancel", "--yes"],
+        ["refresh", "--stack"],
+        ["stack", "export"],
+    ]
+    assert {"--clear-pending-creates", "--run-program"} <= set(asked[2])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def test_another_machine_s_lock_is_left_alone(
     pulumi: StandIn, cli_of: Callable[[str], PulumiCli], tmp_path: Path
 ) -> None:
     lock = _lock(tmp_path, pid=2**22, hostname="another")
-    for step in (cli_of("dev").select, cli_of("dev").recover):
+    for step in (cli_of("dev").select, partial(cli_of("dev").recover, Deployment({}))):
         with pytest.raises(
             OperatorError, match=r"another update of stack dev runs .*on another(.|\n)*pulumi cancel dev"
         ):
@@ -104,7 +111,7 @@ def test_a_state_of_another_database_is_refreshed(
     pulumi: StandIn, cli_of: Callable[[str], PulumiCli], stale: bool, refreshes: bool
 ) -> None:
     pulumi.answer(stack_export={"stdout": json.dumps({"deployment": {"resources": [{"urn": "urn:kept"}]}})})
-    assert cli_of("dev").recover(stale=stale) == []
+    assert cli_of("dev").recover(cli_of("dev").deployment(), stale=stale).urns == {"urn:kept"}
     assert ("refresh" in [arguments[0] for arguments, _ in pulumi.asked]) == refreshes
 
 
