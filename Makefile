@@ -9,6 +9,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 OPS := $(PYTHON) -m ops
 export PULUMI_SKIP_UPDATE_CHECK := true
+# Images for CI set it. Without bytecode, each start of Python compiles the SDKs anew: ten seconds for prod's.
+unexport PYTHONDONTWRITEBYTECODE
 # Pulumi's Python language host runs `uv`.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 

@@ -67,7 +67,7 @@ def program(*command: str | Path, **environment: str) -> Iterator[None]:
         process.wait(10)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
