@@ -1,6 +1,5 @@
 """Valkey on the cluster, under the name `redis`: Django's cache and its Celery workers' queues and results."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -34,6 +33,7 @@ from components.kubernetes.pods import (
     secret_file,
     service,
 )
+from components.kubernetes.valkey_files import ACL_FILE, AUTH_PATH, CELERY_QUEUE, DATA_PATH, users_acl, valkey_conf
 from settings import VALKEY_METRICS_USER, VALKEY_SECRETS, ValkeySettings
 
 SERVICE = "redis"
@@ -42,97 +42,16 @@ SERVICE = "redis"
 HEADLESS_SERVICE = "redis-pods"
 """Gives the pod its own DNS name, which a StatefulSet requires; clients use `SERVICE`."""
 
-DATA_PATH = "/data"
-
-CELERY_QUEUE = "celery"
-"""Key of the list in which Celery's default queue is kept."""
-
 _NAME = "valkey"
 _CONFIG = "/etc/valkey"
 _CONF = "valkey.conf"
 _SECRET = "valkey-auth"  # noqa: S105 (a name)
-_AUTH = "/etc/valkey-auth"
-_ACL = "users.acl"
 _METRICS_PASSWORD = "metrics-password"  # noqa: S105 (a key)
 _VALKEY_UID = 999
 """User of the official image. The image's variants disagree about the group's number, so fsGroup sets it."""
 
 _OVERHEAD_MIB = 64
 """Memory outside `maxmemory`: the server itself, and the buffers of its clients and of the append-only file."""
-
-_CLIENT_COMMANDS = (
-    # Celery and the cache use many commands: allow all, new ones too, and take away what no client needs.
-    "+@all",
-    # Administration: CONFIG, ACL, SHUTDOWN, SAVE, REPLICAOF, DEBUG, and MONITOR, which shows every client's writes.
-    "-@admin",
-    # What blocks or empties the server for every client: KEYS, FLUSHALL, SWAPDB, MIGRATE.
-    "-@dangerous",
-    # Two of the dangerous ones are needed: INFO gives clients the server's version, and Django's cache.clear() sends
-    # FLUSHDB.
-    "+info",
-    "+flushdb",
-)
-
-_METRICS_COMMANDS = (
-    "-@all",
-    # For the probes.
-    "+ping",
-    # Everything that the exporter sends: a denied command would fill the ACL log at every scrape. SLOWLOG GET shows it
-    # the arguments of slow commands, truncated.
-    "+client|setname",
-    "+command|info",
-    "+config|get",
-    "+info",
-    "+latency|histogram",
-    "+latency|latest",
-    "+slowlog|get",
-    "+slowlog|len",
-    # The length of Celery's queue: of no other key, and nothing of what is in it.
-    f"%R~{CELERY_QUEUE}",
-    "+llen",
-    "+memory|usage",
-    "+select",
-    "+type",
-)
-
-
-def valkey_conf(
-    *,
-    max_memory_mib: int,
-    bind: str = "0.0.0.0",  # noqa: S104 (its pod's address; network policies decide who reaches it)
-    port: int = REDIS_PORT,
-    directory: str = DATA_PATH,
-    acl_path: str = f"{_AUTH}/{_ACL}",
-) -> str:
-    """valkey.conf, with directives that Redis 7.0 also knows. `max_memory_mib` is memory for data only, in MiB."""
-    return f"""\
-bind {bind}
-port {port}
-aclfile {acl_path}
-dir {directory}
-# Queues must outlive a restart: a crash loses a second of them at most. No snapshots besides.
-appendonly yes
-appendfsync everysec
-save ""
-# Queues have no time to live and are never evicted; the cache and results have one.
-maxmemory {max_memory_mib}mb
-maxmemory-policy volatile-lru
-# A client whose node is gone is noticed after a minute.
-tcp-keepalive 60
-"""
-
-
-def users_acl(*, user: str, password: str, metrics_password: str) -> str:
-    """users.acl: the users of the services and of the exporter, with SHA-256 hashes of their passwords; no one else."""
-    return f"""\
-user default off
-user {user} on #{_sha256(password)} ~* &* {" ".join(_CLIENT_COMMANDS)}
-user {VALKEY_METRICS_USER} on #{_sha256(metrics_password)} {" ".join(_METRICS_COMMANDS)}
-"""
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +91,7 @@ class Valkey(pulumi.ComponentResource):
         self._args = args
         child = pulumi.ResourceOptions(parent=self)
 
-        conf = valkey_conf(max_memory_mib=args.settings.max_memory_mib)
+        conf = valkey_conf(max_memory_mib=args.settings.max_memory_mib, port=REDIS_PORT)
         config = ConfigMap(f"{name}-config", metadata=self._metadata(_NAME), data={_CONF: conf}, opts=child)
         secret = Secret(
             f"{name}-auth",
@@ -180,7 +99,7 @@ class Valkey(pulumi.ComponentResource):
             type="Opaque",
             # The SDK marks string_data as secret, whatever its values are.
             string_data={
-                _ACL: pulumi.Output.all(password=args.password, metrics_password=args.metrics_password).apply(
+                ACL_FILE: pulumi.Output.all(password=args.password, metrics_password=args.metrics_password).apply(
                     lambda passwords: users_acl(user=args.user, **passwords)
                 ),
                 _METRICS_PASSWORD: args.metrics_password,
@@ -261,7 +180,7 @@ class Valkey(pulumi.ComponentResource):
             "security_context": LOCKED_DOWN,
             "volume_mounts": [
                 mount("config", _CONFIG),
-                mount("auth", _AUTH),
+                mount("auth", AUTH_PATH),
                 mount("data", DATA_PATH, read_only=False),
             ],
         }
@@ -280,7 +199,7 @@ class Valkey(pulumi.ComponentResource):
             **locked_down_pod(_NAME, _VALKEY_UID, valkey, exporter, fs_group_change_policy="OnRootMismatch"),
             # On SIGTERM it writes the last second to the append-only file and exits.
             "termination_grace_period_seconds": 30,
-            "volumes": [{"name": "config", "config_map": {"name": _NAME}}, secret_file("auth", _SECRET, _ACL)],
+            "volumes": [{"name": "config", "config_map": {"name": _NAME}}, secret_file("auth", _SECRET, ACL_FILE)],
         }
 
 

@@ -6,7 +6,7 @@ Metric names are those of prometheuscommunity/pgbouncer-exporter 0.12, oliver006
 from collections.abc import Iterator
 from typing import Any
 
-from components.kubernetes.valkey import CELERY_QUEUE
+from components.kubernetes.valkey_files import CELERY_QUEUE
 from components.monitoring.model import ALERTMANAGER_JOB, EDGE, KUBE_STATE_METRICS_JOB, SATURATED, Alert, Watched
 from components.monitoring.pod_rules import pod_alerts
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 
-from components.kubernetes.valkey import users_acl, valkey_conf
+from components.kubernetes.valkey_files import users_acl, valkey_conf
 from components.services.env import ObjectStore, valkey_user
 from ops.dev import ports
 from ops.dev.files import write_private

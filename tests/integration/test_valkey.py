@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from components.kubernetes.valkey import users_acl, valkey_conf
+from components.kubernetes.valkey_files import users_acl, valkey_conf
 from ops.dev import ports
 from settings import HOST, VALKEY_METRICS_USER
 from tests.required import not_here

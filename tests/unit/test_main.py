@@ -2,6 +2,8 @@
 
 import ast
 
+import pytest
+
 import settings
 from tests.unit.fresh import lines_of
 from tests.unit.syntax import tree_of
@@ -40,3 +42,14 @@ def test_a_local_stack_imports_no_sdk_that_it_does_not_use() -> None:
         "print(*sorted({name.partition('.')[0] for name in sys.modules if name.startswith('pulumi_')}))"
     )
     assert lines_of(program) == ["pulumi_postgresql pulumi_random"]
+
+
+@pytest.mark.parametrize("module", ["ops.up", "ops.dev.env", "ops.verify.report", "ops.phase0.commands"])
+def test_commands_of_local_stacks_import_no_large_sdk(module: str) -> None:
+    """What each of them costs before it begins."""
+    program = (
+        f"import sys; import {module};"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules if name.startswith('pulumi_')}))"
+    )
+    (found,) = lines_of(program)
+    assert set(found.split()) <= {"pulumi_postgresql"}

@@ -5,7 +5,7 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from components.kubernetes.valkey import CELERY_QUEUE
+from components.kubernetes.valkey_files import CELERY_QUEUE
 from components.monitoring.alertmanager import alertmanager_config
 from components.monitoring.dashboards import Dashboards, DashboardsArgs
 from components.monitoring.kube_state_metrics import KINDS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import settings
-from components.kubernetes.valkey import users_acl
+from components.kubernetes.valkey_files import users_acl
 from ops.dev import state as local_state
 from ops.plan.recorder import Recording, record_stack
 from tests.configs import ON_KIND, VALKEY_IMAGES

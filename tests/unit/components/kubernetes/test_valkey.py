@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 import settings
-from components.kubernetes.valkey import Valkey, ValkeyArgs, users_acl, valkey_conf
+from components.kubernetes.valkey import Valkey, ValkeyArgs
+from components.kubernetes.valkey_files import users_acl, valkey_conf
 from ops.plan import recorder
 from ops.plan.recorder import Recording
 from policies.rules.model import Secret
