@@ -11,10 +11,13 @@ from benchmarks import applying, evaluate, growth, pooler
 from settings import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
+BY_HAND = "\n## Waits\n"
+"""From here on the page is kept: it says what was seen of commands that take too long for a benchmark."""
 
 
 def main() -> None:
-    """Measures, then writes the page whole."""
+    """Measures, then writes the page, but for its end."""
+    _, heading, kept = PAGE.read_text().partition(BY_HAND)
     pooled = pooler.throughput()
     with tempfile.TemporaryDirectory() as folder:
         flat = evaluate.against_flat(Path(folder), ("dev", "prod"))
@@ -47,8 +50,8 @@ Offline, with the interpreter's start:
 
 {growth.offline((5, 50, 100, 200))}
 
-A local stack, wall-clock seconds; a repeated `make up` against a bare `pulumi up` and `make verify`, the medians of
-{growth.RUNS} turns:
+A local stack, wall-clock seconds; a repeated `make up` against a bare `pulumi up` and `make verify`, the means of
+{growth.TURNS} turns:
 
 {chr(10).join(growth.applied((5, 50)))}
 ## Applying
@@ -64,7 +67,7 @@ The rendered configuration on Debian's PgBouncer, which is older than production
 Best of {pooler.RUNS} runs of {pooler.SECONDS} seconds; no transaction failed.
 
 {pooled}
-"""
+{heading}{kept}"""
     )
 
 
