@@ -58,7 +58,7 @@ def table(head: Sequence[str], rows: Iterator[Sequence[object]] | Sequence[Seque
 
 
 def _cell(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) and abs(value) < 100 else str(value)
+    return f"{value:.{2 if abs(value) < 100 else 0}f}" if isinstance(value, float) else str(value)
 
 
 def write(path: Path, text: str) -> Path:

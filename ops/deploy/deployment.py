@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 
@@ -21,23 +20,23 @@ class Pending:
     """URN."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A stack's state at one moment, as `pulumi stack export` prints it; its secrets stay encrypted."""
 
     document: Mapping[str, Any]
 
-    @cached_property
+    @property
     def resources(self) -> list[dict[str, Any]]:
         """Everything that is recorded."""
         return self.document.get("resources") or []
 
-    @cached_property
+    @property
     def urns(self) -> set[str]:
         """Of `resources`."""
         return {resource["urn"] for resource in self.resources}
 
-    @cached_property
+    @property
     def pending(self) -> list[Pending]:
         """What a killed update began and did not record."""
         return [

@@ -55,6 +55,26 @@ def programs() -> Path:
     return root / "usr" / "bin"
 
 
+def alertmanager_command(programs: Path) -> tuple[str | Path, ...]:
+    """The start of its command line.
+
+    Debian's reads its templates from /usr/share, and nothing is installed there: in a mount namespace of its own, the
+    unpacked folder is in that place.
+    """
+    user = () if os.geteuid() == 0 else ("--map-root-user",)
+    script = 'mount --bind "$0" /usr/share && exec "$@"'
+    return (
+        "unshare",
+        *user,
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        programs.parent / "share",
+        programs / "prometheus-alertmanager",
+    )
+
+
 @contextmanager
 def program(*command: str | Path, **environment: str) -> Iterator[None]:
     process = subprocess.Popen(
@@ -67,7 +87,7 @@ def program(*command: str | Path, **environment: str) -> Iterator[None]:
         process.wait(10)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 180) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what

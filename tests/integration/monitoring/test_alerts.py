@@ -24,7 +24,7 @@ from ops.dev import ports
 from settings import HOST, OwnMonitoringSettings
 from tests.configs import EMAIL, FULL_MONITORING
 from tests.integration import tls
-from tests.integration.monitoring.conftest import pgbouncer_exporter, program, until
+from tests.integration.monitoring.conftest import alertmanager_command, pgbouncer_exporter, program, until
 from tests.integration.pooler import Pooler
 from tests.watched import OWN
 
@@ -153,7 +153,7 @@ def on_call(
             (folder / f"{name}.json").write_text(json.dumps(content))
         running.enter_context(
             program(
-                programs / "prometheus-alertmanager",
+                *alertmanager_command(programs),
                 f"--config.file={folder}/alertmanager.json",
                 f"--storage.path={folder}/alertmanager",
                 "--cluster.listen-address=",

@@ -14,7 +14,7 @@ from ops.dev import ports
 from ops.plan import recorder
 from settings import HOST, VALKEY_METRICS_USER, OwnMonitoringSettings
 from tests.configs import MONITORING
-from tests.integration.monitoring.conftest import metrics, pgbouncer_exporter, program, until
+from tests.integration.monitoring.conftest import alertmanager_command, metrics, pgbouncer_exporter, program, until
 from tests.integration.pooler import Pooler
 from tests.integration.test_valkey import METRICS_PASSWORD, running
 from tests.watched import OPERATED, OWN
@@ -106,7 +106,7 @@ def test_alertmanagers(programs: Path, tmp_path: Path) -> None:
     )
     port = ports.free_port()
     with program(
-        programs / "prometheus-alertmanager",
+        *alertmanager_command(programs),
         f"--config.file={config}",
         f"--storage.path={tmp_path}",
         "--cluster.listen-address=",
