@@ -95,8 +95,9 @@ class Admin:
 
         def published(browser: webdriver.Chrome) -> bool:
             status = browser.find_element(By.CSS_SELECTOR, ".status__value").text
-            if status == "Draft":
-                self.click(SAVE)
+            button = browser.find_element(By.CSS_SELECTOR, SAVE)
+            if status == "Draft" and button.is_enabled():  # it stays disabled once a click was enough
+                button.click()
             return status == "Published"
 
         self._until(published, "the draft was not published")
