@@ -64,14 +64,8 @@ def alertmanager_command(programs: Path) -> tuple[str | Path, ...]:
     user = () if os.geteuid() == 0 else ("--map-root-user",)
     script = 'mount --bind "$0" /usr/share && exec "$@"'
     return (
-        "unshare",
-        *user,
-        "--mount",
-        "sh",
-        "-c",
-        script,
-        programs.parent / "share",
-        programs / "prometheus-alertmanager",
+        *("unshare", *user, "--mount"),
+        *("sh", "-c", script, programs.parent / "share", programs / "prometheus-alertmanager"),
     )
 
 
@@ -87,7 +81,7 @@ def program(*command: str | Path, **environment: str) -> Iterator[None]:
         process.wait(10)
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 120) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, what
