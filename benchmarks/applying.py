@@ -30,15 +30,15 @@ def against_flat() -> str:
                 stack.start_servers()
                 ours.append(stack.update(stack.root))
             with local_stack(config(count), pulumi=True) as stack:
-                other.append(stack.update(_flat_project(stack, count)))
+                state = stack.start_servers()
+                other.append(stack.update(_flat_project(stack, state, count)))
         program, without = statistics.median(ours), statistics.median(other)
         rows.append((count, runs, program, without, program / without))
     return table(("products", "runs", "program, s", "flat, s", "ratio"), rows)
 
 
-def _flat_project(stack: LocalStack, count: int) -> Path:
-    """A Pulumi project beside the stack's own, for the same servers, which it starts."""
-    state = stack.start_servers()
+def _flat_project(stack: LocalStack, state: LocalState, count: int) -> Path:
+    """A Pulumi project beside the stack's own, for the same servers."""
     resources = [_with_secrets(resource, state) for resource in record_stack("dev", overrides=config(count)).resources]
     folder = stack.root / "flat"
     write(folder / "__main__.py", flat.deployable(resources))

@@ -8,7 +8,6 @@ from ops.plan.recorder import RecordedResource, Recording
 from policies.rules.model import UNKNOWN, Secret
 from settings import KNOWN_AT_DEPLOY
 
-_PROVIDERS = "pulumi:providers:"
 _GENERATED = ("api_version", "kind")
 """Inputs that a Kubernetes class fills in."""
 
@@ -61,8 +60,8 @@ def _ordered(resources: Iterable[RecordedResource]) -> Iterator[RecordedResource
 
 def _class(type_: str) -> tuple[str, str]:
     """Module and class of a type token."""
-    if type_.startswith(_PROVIDERS):
-        return f"pulumi_{type_.removeprefix(_PROVIDERS)}", "Provider"
+    if type_.startswith("pulumi:providers:"):
+        return f"pulumi_{type_.rpartition(':')[2]}", "Provider"
     package, module, name = type_.split(":")
     if package == "kubernetes":
         group, version = module.split("/")
