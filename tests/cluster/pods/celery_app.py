@@ -14,10 +14,14 @@ from typing import Any
 import psycopg
 from celery import Celery
 
+TIMEOUTS = {"socket_connect_timeout": 2, "socket_timeout": 5}
 app = Celery("attempt", broker=os.environ["REDIS_URL"], backend=os.environ["REDIS_URL"])
 app.conf.update(
     result_expires=3600,
     broker_connection_retry_on_startup=True,
+    broker_transport_options=TIMEOUTS,
+    redis_socket_connect_timeout=TIMEOUTS["socket_connect_timeout"],
+    redis_socket_timeout=TIMEOUTS["socket_timeout"],
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
@@ -50,7 +54,7 @@ def send(seconds: float, rate: float, first: int) -> list[list[Any]]:
 def main(what: str, *arguments: str) -> None:
     """As its first argument says."""
     if what == "work":
-        app.conf.broker_transport_options = {"visibility_timeout": int(arguments[0])}
+        app.conf.broker_transport_options = {**TIMEOUTS, "visibility_timeout": int(arguments[0])}
         app.worker_main(["worker", "--concurrency=2", "--loglevel=INFO", "--without-mingle"])
     else:
         seconds, rate, first = map(float, arguments)
