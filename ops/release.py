@@ -10,7 +10,6 @@ from pydantic import TypeAdapter, ValidationError
 import settings
 from ops.errors import ExitCode
 from ops.plan import document, review
-from ops.plan.recorder import record_program
 from settings import FRAMEWORKS, Product, Settings
 from settings.problems import OperatorError, Problem
 from settings.values import ImageDigest
@@ -25,11 +24,12 @@ def release(stack: str, service: str, image: str, migration_image: str = "") -> 
 
     Nothing is written where something is wrong: raises OperatorError, or SettingsError for what the settings refuse.
     """
-    before = record_program(stack)
-    product = _product(before.settings, service)
+    with settings.offline():
+        before = settings.load(stack, settings.stack_config(stack))
+    product = _product(before, service)
     for option, value in (("IMAGE", image), ("MIGRATION_IMAGE", migration_image)):
         _check(option, value)
-    _check_migration(before.settings, product, migration_image)
+    _check_migration(before, product, migration_image)
     values = [(("image",), image), *([(("migration", "image"), migration_image)] if migration_image else [])]
 
     path = settings.ROOT / f"Pulumi.{stack}.yaml"

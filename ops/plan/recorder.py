@@ -4,7 +4,6 @@ The one recorder, over the SDK's own mock monitor, for `make plan`, the unit tes
 """
 
 import asyncio
-import contextvars
 import json
 import logging
 import runpy
@@ -237,7 +236,7 @@ def record(
     config: Mapping[str, Any] | None = None,
     facts: Mapping[str, dict[str, Any]] | None = None,
 ) -> Recording:
-    """Runs `program` under the mock monitor, in its own event loop and context.
+    """Runs `program` under the mock monitor, in a thread of its own with its event loop and context.
 
     `config` holds whole values, as in a stack's file; `facts` adds to, or replaces, the answers in `FACTS`. Raises what
     the program raises.
@@ -296,7 +295,9 @@ def record(
             warnings=tuple(sorted(set(warnings.messages))),
         )
 
-    return contextvars.Context().run(run)
+    # A thread begins with an empty context, and a short stack: Pulumi walks the whole of it for each resource.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(run).result()
 
 
 class StackRecording(NamedTuple):

@@ -141,9 +141,9 @@ def firing(programs: Path, rules: Path, series: dict[str, str], minute: int) -> 
                         "eval_time": f"{minute}m",
                         "exp_samples": [{"labels": "{}", "value": 0}],
                     }
+                    for name in sorted(names)
                 ],
             }
-            for name in sorted(names)
         ],
     }
     path = rules.with_name("test.yml")

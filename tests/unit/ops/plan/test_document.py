@@ -31,14 +31,15 @@ def files(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_two_runs_write_the_same_bytes(stack: str, tmp_path: Path) -> None:
+def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
+    """Nothing depends on the order of a set, which differs with the hash seed."""
     program = (
-        "import sys, pathlib; from ops.plan import document; document.write(sys.argv[1], pathlib.Path(sys.argv[2]))"
+        "import sys, pathlib; from ops.plan import document\n"
+        f"for stack in {STACKS}: document.write(stack, pathlib.Path(sys.argv[1], stack))"
     )
     for seed in ("1", "2"):
         subprocess.run(
-            [sys.executable, "-c", program, stack, str(tmp_path / seed)],
+            [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / seed)],
             cwd=settings.ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed},
             check=True,
