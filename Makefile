@@ -85,16 +85,21 @@ tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TA
 servers: $(VENV)/.installed ## install and build what the tests run against
 	@tests/servers.sh
 
-# Three workers on two cores: the engine tests wait as much as they compute. The folders' order puts them first. The
-# cluster's tests come after them, alone: they measure what clients notice.
+# Three workers on two cores: tests of servers wait as much as they compute. The folders' order puts the engine's first.
+# The cluster's tests wait half of their time, and measure what clients notice: beside them the unit tests, on what is left.
+TEST_UNIT := nice -n 19 $(PYTHON) -m pytest -n 2 tests/unit
 test: $(VENV)/.installed servers ## every test that needs no cloud account
 	failed=0; \
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster $(PYTEST) || failed=1; \
-	$(if $(PYTEST),,$(PYTHON) -m pytest tests/cluster -m "not slow" || failed=1;) \
+	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster \
+	  $(or $(PYTEST),--ignore=tests/unit) || failed=1; \
+	$(if $(PYTEST),,\
+	  output=$$(mktemp); $(TEST_UNIT) >"$$output" 2>&1 & unit=$$!; \
+	  $(PYTHON) -m pytest tests/cluster -m "not slow" || failed=1; \
+	  wait $$unit || failed=1; cat "$$output"; rm "$$output";) \
 	exit $$failed
 
 test-unit: $(VENV)/.installed ## the tests that start no server
-	$(PYTHON) -m pytest -n 2 tests/unit $(PYTEST)
+	$(TEST_UNIT) $(PYTEST)
 
 test-cluster: $(VENV)/.installed ## the platform's pods on a real Kubernetes of two nodes, as root
 	nice $(PYTHON) -m tests.cluster.build
