@@ -19,7 +19,7 @@ _facts_required: ContextVar[bool] = ContextVar("facts_required", default=True)
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Within it, account facts may be missing: they read as `KNOWN_AT_DEPLOY`. Only the offline plan and a release use it."""
+    """Within it, account facts may be missing: they read as `KNOWN_AT_DEPLOY`. For the offline plan and a release."""
     token = _facts_required.set(False)
     try:
         yield
