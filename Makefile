@@ -85,12 +85,12 @@ tunnel: $(VENV)/.installed ## forward a local port to the private RDS through TA
 servers: $(VENV)/.installed ## install and build what the tests run against
 	@tests/servers.sh
 
-# Three workers on two cores: tests of servers wait as much as they compute. The folders' order puts the engine's first.
+# Four workers on two cores: tests of servers wait as much as they compute. The folders' order puts the longest first.
 # The cluster's tests wait half of their time, and measure what clients notice: beside them the unit tests, on what is left.
 TEST_UNIT := nice -n 19 $(PYTHON) -m pytest -n 2 tests/unit
 test: $(VENV)/.installed servers ## every test that needs no cloud account
 	failed=0; \
-	$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster \
+	$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --ignore=tests/cluster \
 	  $(or $(PYTEST),--ignore=tests/unit) || failed=1; \
 	$(if $(PYTEST),,\
 	  output=$$(mktemp); $(TEST_UNIT) >"$$output" 2>&1 & unit=$$!; \

@@ -34,7 +34,8 @@ async function migrate() {
   // may wait for ever, and Node then ends with status 0 and nothing migrated.
   const command = ['--conditions=production', 'node_modules/payload/bin.js', 'migrate']
   const child = spawn(process.execPath, command, {
-    env: { ...process.env, DATABASE_URI: connectionString },
+    // Elsewhere than in production Payload writes its types as well, which takes as long as the migration.
+    env: { ...process.env, DATABASE_URI: connectionString, NODE_ENV: 'production' },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   process.once('SIGTERM', (signal) => child.kill(signal))

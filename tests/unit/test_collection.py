@@ -3,12 +3,12 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
-ROOT = TESTS.parent
+from settings import ROOT
+
+TESTS = ROOT / "tests"
 FILES = sorted(path for path in TESTS.rglob("*.py") if "__pycache__" not in path.parts)
 TEST_FILES = [path for path in FILES if path.name.startswith("test_")]
 
