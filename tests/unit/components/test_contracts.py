@@ -17,6 +17,7 @@ from ops.plan import recorder
 from ops.plan.recorder import RecordedResource, Recording, record_stack
 from policies.rules.model import Secret
 from tests.unit.conftest import RECORDED, STACKS
+from tests.unit.fresh import lines_of
 
 
 def _component_classes() -> list[type[pulumi.ComponentResource]]:
@@ -164,6 +165,15 @@ def test_two_recordings_are_equal(recording_of: Callable[[str], Recording], stac
     again = record_stack(stack)
     assert recording_of(stack) == again
     assert _as_json(recording_of(stack)) == _as_json(again)
+
+
+def test_a_recording_does_not_depend_on_the_order_of_sets(recording_of: Callable[[str], Recording]) -> None:
+    program = (
+        "import dataclasses, json; from ops.plan.recorder import record_stack\n"
+        f"for stack in {STACKS}: print(json.dumps(dataclasses.asdict(record_stack(stack)), sort_keys=True))"
+    )
+    # Another hash seed than this process's, which is random.
+    assert lines_of(program, PYTHONHASHSEED="1") == [_as_json(recording_of(stack)) for stack in STACKS]
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

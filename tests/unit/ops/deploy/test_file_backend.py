@@ -42,7 +42,12 @@ def test_a_dead_lock_is_cleared_and_the_state_refreshed(
         ("creating", "urn:grant"),
     ]
     asked = [arguments for arguments, _ in pulumi.asked]
-    assert [words[0] for words in asked] == ["stack", "cancel", "refresh", "stack"]
+    assert [words[:2] for words in asked] == [
+        ["stack", "export"],
+        ["cancel", "--yes"],
+        ["refresh", "--stack"],
+        ["stack", "export"],
+    ]
     assert asked[1] == ["cancel", "--yes", "dev"]
     assert {"--clear-pending-creates", "--run-program"} <= set(asked[2])
 
