@@ -27,8 +27,8 @@ export default function Layout({ children }: { children: ReactNode }) {
   )
 }
 """
-PAYLOAD_COMMAND = ("node", "--conditions=production", "node_modules/payload/bin.js")
-"""Payload's command line; the example's migrate.mjs says what the condition is for."""
+PAYLOAD_COMMAND = ("env", "NODE_ENV=production", "node", "--conditions=production", "node_modules/payload/bin.js")
+"""Payload's command line; the example's migrate.mjs says what the condition and the variable are for."""
 _SECONDS = 1200
 
 

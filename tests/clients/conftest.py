@@ -129,7 +129,7 @@ def migrated_payload(platform: Platform) -> Service:
 
 def payload_command(service: Service, *arguments: str, **overrides: str) -> str:
     """Runs Payload's command line and gives its output."""
-    return service.run(*builds.PAYLOAD_COMMAND, *arguments, NODE_ENV="production", **overrides)
+    return service.run(*builds.PAYLOAD_COMMAND, *arguments, **overrides)
 
 
 @pytest.fixture(scope="session")

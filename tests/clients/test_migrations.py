@@ -136,7 +136,7 @@ def test_payloads_job_survives_a_lost_first_connection(payload: Service, platfor
     port = platform.running.database_port
     direct = payload.env["DATABASE_URI_DIRECT"]
     with proxied(port, lost_connections=1) as lossy:
-        payload.fails(*PAYLOAD_MIGRATE, DATABASE_URI=through(direct, port, lossy.port), NODE_ENV="production")
+        payload.fails(*PAYLOAD_MIGRATE, DATABASE_URI=through(direct, port, lossy.port))
     with proxied(port, lost_connections=3) as lossy:
         output = migration_job(payload, "payload", through(direct, port, lossy.port))
     assert output.count("the database does not answer yet") == 3

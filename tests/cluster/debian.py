@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.dev.files import write_private
 from tests.integration.kubernetes.build_servers import cache
 
 MIRROR = "http://deb.debian.org/debian"
@@ -63,10 +64,7 @@ class Apt:
         lists = sorted((self._folder / "lists").glob("*InRelease"))
         answer = self._folder / "answers" / digest([*packages, *(path.read_text() for path in lists)])
         if not answer.exists():
-            answer.parent.mkdir(exist_ok=True)
-            unfinished = answer.with_suffix(f".{os.getpid()}")
-            unfinished.write_text(self._apt("install", "--simulate", *packages))
-            unfinished.rename(answer)
+            write_private(answer, self._apt("install", "--simulate", *packages))
         found = dict(re.findall(r"^Inst (\S+) \((\S+) ", answer.read_text(), re.MULTILINE))
         assert found.keys() >= set(packages), f"{self.suite} has no {set(packages) - found.keys()}"
         return found
