@@ -130,8 +130,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 
 @pytest.mark.parametrize("host", ["host.docker.internal", "postgres.internal", "172.18.0.1", "a"])
 def test_where_pods_may_reach_the_local_database(host: str) -> None:
-    config = full_config("dev") | {f"lightwave:{section}": value for section, value in ON_KIND.items()}
-    put(config, "kubernetes.databaseHost", host)
+    sections = ON_KIND | {"kubernetes": on_kind(databaseHost=host)}
+    config = full_config("dev") | {f"lightwave:{section}": value for section, value in sections.items()}
     loaded = load("dev", config).kubernetes
     assert loaded is not None
     assert loaded.database_host == host
