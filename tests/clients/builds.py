@@ -15,18 +15,8 @@ from pathlib import Path
 from settings import ROOT
 
 EXAMPLES = ROOT / "examples"
-OLD_CONFIG = Path(__file__).with_name("old-site.payload.config.ts")
+OLD_SITE = Path(__file__).with_name("old-site")
 NPM = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
-LAYOUT = """import type { ReactNode } from 'react'
-
-export default function Layout({ children }: { children: ReactNode }) {
-  return (
-    <html>
-      <body>{children}</body>
-    </html>
-  )
-}
-"""
 PAYLOAD_COMMAND = ("env", "NODE_ENV=production", "node", "--conditions=production", "node_modules/payload/bin.js")
 """Payload's command line; the example's migrate.mjs says what the condition and the variable are for."""
 _SECONDS = 1200
@@ -45,9 +35,9 @@ def django() -> Path:
 def old_site() -> Path:
     """The Payload example as a site before Phase 0: on SQLite, media in a folder, without the admin's pages.
 
-    `site.db` is its empty database; `.next/standalone/server.js` serves its API.
+    `site.db` is its empty database; `payload run server.ts` serves its API.
     """
-    return _cached("payload", [*_sources("payload"), OLD_CONFIG], _build_old_site, name="old-site")
+    return _cached("payload", [*_sources("payload"), *sorted(OLD_SITE.iterdir())], _build_old_site, name="old-site")
 
 
 def folder(example: str) -> Path:
@@ -103,16 +93,13 @@ def _build_payload(folder: Path) -> None:
 def _build_old_site(folder: Path) -> None:
     """With the adapter of Payload's own version, whose dependencies have exact versions."""
     version = json.loads((folder / "package.json").read_text())["dependencies"]["payload"]
-    _run(["npm", "ci", *NPM], folder)
-    _run(["npm", "install", *NPM, "--no-save", f"@payloadcms/db-sqlite@{version}"], folder)
-    shutil.copyfile(OLD_CONFIG, folder / "src" / "payload.config.ts")
-    pages = folder / "src" / "app" / "(payload)"
-    shutil.rmtree(pages / "admin")
-    (pages / "layout.tsx").write_text(LAYOUT)
+    added = (f"@payloadcms/db-sqlite@{version}", "@remix-run/node-fetch-server@0.14.2")
+    _run(["npm", "install", *NPM, "--no-save", *added], folder)
+    shutil.copyfile(OLD_SITE / "payload.config.ts", folder / "src" / "payload.config.ts")
+    shutil.copyfile(OLD_SITE / "server.ts", folder / "server.ts")
     shutil.rmtree(folder / "src" / "migrations")
     for arguments in (["migrate:create", "initial"], ["migrate"]):
         _run([*PAYLOAD_COMMAND, *arguments], folder, PAYLOAD_SECRET="build", SQLITE_URL="file:site.db")
-    _run(["npx", "next", "build", "--no-lint"], folder)
 
 
 def _build_django(folder: Path) -> None:

@@ -25,6 +25,7 @@ from tests.integration.conftest import Platform
 from tests.required import not_here
 
 _START_SECONDS = 60
+_SERVER = ("node", ".next/standalone/server.js")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -140,11 +141,13 @@ def payload_url(payload: Service, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @contextmanager
-def served_payload(payload: Service, log: Path, **overrides: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def served_payload(
+    payload: Service, log: Path, command: Sequence[str] = _SERVER, **overrides: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server of Payload: its URL and its process."""
     port = ports.free_port()
     given = {"PORT": str(port), "HOSTNAME": HOST, "NODE_ENV": "production", **overrides}
-    with payload.running(["node", ".next/standalone/server.js"], log, **given) as process:
+    with payload.running(command, log, **given) as process:
         answers(f"http://{HOST}:{port}/healthz", process, log)
         yield f"http://{HOST}:{port}", process
 

@@ -36,8 +36,9 @@ MEDIA_FOLDER={self.media}
     def served(self) -> Iterator[httpx.Client]:
         """A client of the site, which runs with what its env file says now."""
         service = Service(folder=builds.old_site(), env=env_files.read(self.env_file))
+        command = (*builds.PAYLOAD_COMMAND, "run", "server.ts")
         with (
-            served_payload(service, self.database.with_suffix(".log")) as (url, _),
+            served_payload(service, self.database.with_suffix(".log"), command) as (url, _),
             httpx.Client(base_url=f"{url}/api", timeout=60) as client,
         ):
             yield client
