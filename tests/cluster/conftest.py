@@ -22,7 +22,6 @@ _SECONDS = 900
 """Of a test with what it waits for: the first one waits for the cluster."""
 ORDER = (
     "test_site",
-    "test_containers",
     "test_release",
     "test_alerts",
     "test_pods",
