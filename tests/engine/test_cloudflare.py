@@ -24,7 +24,7 @@ from tests.engine.cloudflare_api import Api, serving
 from tests.engine.cloudflare_models import read, unexpected
 from tests.engine.conftest import require_provider
 
-pytestmark = [pytest.mark.xdist_group("cloudflare"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 ACCOUNT, ZONE = "a" * 32, "b" * 32
 API_TOKEN = "sentinel-token-of-the-deployer-000000000"

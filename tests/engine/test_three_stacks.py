@@ -13,7 +13,7 @@ from tests.engine.conftest import Project, project_copy
 from tests.engine.deployed import Deployed, deployed
 from tests.integration.kubernetes.conftest import quotas_in_force
 
-pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 NAMES = ("name", "identifier", "bucket", "domain", "finalSnapshotIdentifier")
 """Inputs by which an account or a zone knows an object."""

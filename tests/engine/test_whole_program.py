@@ -25,7 +25,7 @@ from tests.configs import SERVICES
 from tests.engine.deployed import R2_SECRET, Deployed, deployed
 from tests.integration.kubernetes.conftest import quotas_in_force
 
-pytestmark = [pytest.mark.xdist_group("whole-program"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,6 @@ from ops.plan.recorder import Recording
 from settings import ROOT
 from tests.integration.kubernetes.conftest import ApiServer
 
-# One API server for all: on one worker.
-pytestmark = pytest.mark.xdist_group("kubernetes")
-
 DEPLOYER_NAMESPACE = "payload-cms"
 NAMESPACES = ("django-api", "payload-cms", "shared")
 

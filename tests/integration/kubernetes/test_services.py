@@ -13,9 +13,6 @@ from tests.configs import SERVICES
 from tests.integration.kubernetes.conftest import ApiServer, running_api_server
 from tests.unit.conftest import full_config
 
-# One API server for all: on one worker.
-pytestmark = pytest.mark.xdist_group("kubernetes-services")
-
 NAMESPACES = ("django-api", "payload-cms")
 
 

@@ -16,9 +16,6 @@ from tests.integration.monitoring.operator_kinds import DEFINITIONS, GROUP
 from tests.integration.monitoring.test_rules import promtool
 from tests.unit.conftest import full_config
 
-# One API server for all: on one worker.
-pytestmark = pytest.mark.xdist_group("kubernetes-monitoring")
-
 NAMESPACES = ("django-api", "payload-cms", "shared")
 
 
