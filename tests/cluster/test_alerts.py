@@ -14,6 +14,7 @@ import pytest
 from components.kubernetes.network_flows import SHARED_NAMESPACE, WEBHOOK_PORT
 from settings import DATABASE
 from tests.cluster import beside
+from tests.cluster.flows import PORTS
 from tests.cluster.images import Images
 from tests.cluster.loads import Load
 from tests.cluster.matrix import PUBLIC
@@ -88,7 +89,8 @@ def on_call(platform: Platform, release_images: Images) -> Iterator[OnCall]:
     url = f"http://{PUBLIC}:{WEBHOOK_PORT}/"
     platform.apply(platform.declare(monitoring=own_monitoring(release_images, webhook=url), products=POOLS))
     payload = next(kind for kind in KINDS if kind.name == "payload")
-    apply(platform.kubectl, [pod(payload, platform.client_image)])
+    # As `services` declares it: a pod that runs cannot be given ports.
+    apply(platform.kubectl, [pod(payload, platform.client_image, PORTS)])
     wait_for_pods(platform.kubectl, payload.namespace, payload.name)
     for workload in (POOLER, "statefulset/prometheus", "statefulset/alertmanager"):
         platform.rollout(workload)
