@@ -4,6 +4,7 @@ Screenshots of what it saw are kept in build/browser.
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ ACCOUNT = {
     "confirm-password": "a-password-for-tests",
     "name": "Ada Editor",
 }
+AUTOSAVE_SECONDS = 2
+"""More than Payload takes to save what was typed last: it begins after 0.1 s (the collections' `interval`)."""
 SAVE = "#action-save"
 """Of a collection with drafts it publishes."""
 
@@ -90,15 +93,23 @@ class Admin:
         self.see(".payload-toast-item.toast-success", "successfully")
 
     def publish(self) -> None:
-        """Publishes a draft, as soon as it was saved by itself: Payload drops a click that meets its first autosave."""
+        """Publishes a draft, as soon as it was saved by itself: Payload drops a click that meets its first autosave.
+
+        One that meets a later autosave is published without what that saves, and then has changes to publish.
+        """
         self._until(lambda browser: not browser.current_url.endswith("/create"), "the draft was not saved")
 
+        def status() -> str:
+            return self.browser.find_element(By.CSS_SELECTOR, ".status__value").text
+
         def published(browser: webdriver.Chrome) -> bool:
-            status = browser.find_element(By.CSS_SELECTOR, ".status__value").text
             button = browser.find_element(By.CSS_SELECTOR, SAVE)
-            if status == "Draft" and button.is_enabled():  # it stays disabled once a click was enough
-                button.click()
-            return status == "Published"
+            if status() != "Published":
+                if button.is_enabled():  # it stays disabled once a click was enough
+                    button.click()
+                return False
+            time.sleep(AUTOSAVE_SECONDS)
+            return status() == "Published"
 
         self._until(published, "the draft was not published")
 
