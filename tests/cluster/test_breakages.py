@@ -97,6 +97,11 @@ def new_payload(platform: Platform) -> None:
     wait_for_pods(platform.kubectl, "payload-cms", "payload")
 
 
+def settled_names(_: Platform) -> None:
+    """Until then one DNS server has the old answer and the other the new one."""
+    time.sleep(DNS_SECONDS)
+
+
 def nothing(_: Platform) -> None:
     """It is seen at once."""
 
@@ -142,8 +147,6 @@ class Breakage:
     """A regular expression that the check's message matches."""
     after: Callable[[Platform], None] = nothing
     """What makes the value count, once it is applied."""
-    settles: float = 0
-    """Seconds in which what was seen once may change again."""
 
 
 TEMPLATE = ("spec", "template", "spec")
@@ -177,7 +180,7 @@ BREAKAGES = {
         change=set_to("pooler", "metadata", "name"),
         check=payload_gets_in,
         says="resolve|translate|not known",
-        settles=DNS_SECONDS,
+        after=settled_names,
     ),
     "Secret key": Breakage(
         kind="Secret",
@@ -265,7 +268,6 @@ def turns_red(platform: Platform, breakage: Breakage) -> None:
     """Until the check is red for the breakage's reason, and then once more: it stays so.
 
     Raises what it says; ends where it stays green.
-    A name that is gone stays in DNS's caches for seconds: until then its connections are refused.
     """
 
     def red() -> bool:
@@ -277,7 +279,6 @@ def turns_red(platform: Platform, breakage: Breakage) -> None:
 
     with suppress(AssertionError):
         wait_until(red, breakage.name, seconds=SECONDS, every=1)
-    time.sleep(breakage.settles)
     breakage.check(platform)
 
 
@@ -292,6 +293,3 @@ def turns_green(platform: Platform, breakage: Breakage) -> None:
         return True
 
     wait_until(green, f"{breakage.kind} {breakage.name} is right again", seconds=2 * SECONDS, every=1)
-    if breakage.settles:
-        time.sleep(breakage.settles)
-        breakage.check(platform)
