@@ -18,8 +18,6 @@ from ops.deploy import file_backend
 from settings import ROOT, LocalState, state_file
 from tests.checkout import copy_project
 
-COPIED = ("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock", "local", "components", "settings", "stack", "ops")
-POLICIES = "policies"
 _SECONDS = 1800
 
 
@@ -66,7 +64,7 @@ def local_stack(config: Mapping[str, Any], *, pulumi: bool) -> Iterator[LocalSta
     """A stack that is not up yet, with these keys in its config; removed with all that it started."""
     root = Path(tempfile.mkdtemp(prefix="lightwave-bench-"))
     root.chmod(0o755)  # for the user who runs the servers
-    copy_project([*COPIED, POLICIES], root)
+    copy_project(root)
     file = root / "Pulumi.dev.yaml"
     document = yaml.safe_load(file.read_text())
     document["config"] |= config

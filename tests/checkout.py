@@ -2,15 +2,20 @@
 
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from settings import ROOT
 
+_FILES = (
+    *("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock"),
+    *("components", "settings", "stack", "ops", "policies", "local"),
+)
+"""What the commands and the program read."""
 
-def copy_project(patterns: Iterable[str], root: Path) -> None:
-    """Copies what matches into the folder, and gives it the interpreter that runs already as its environment."""
-    for pattern in patterns:
+
+def copy_project(root: Path) -> None:
+    """Copies the project into the folder, and gives it the interpreter that runs already as its environment."""
+    for pattern in _FILES:
         for path in ROOT.glob(pattern):
             if path.is_dir():
                 shutil.copytree(path, root / path.name, ignore=shutil.ignore_patterns("__pycache__"))

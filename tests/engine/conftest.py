@@ -35,11 +35,6 @@ SECONDS = 120
 _PAYLOAD_TABLES = (ROOT / "tests/payload_tables.sql").read_bytes()
 """The seed's appendix."""
 
-_FILES = (
-    *("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock"),
-    *("components", "settings", "stack", "ops", "policies", "local"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -201,7 +196,7 @@ def project_copy(pulumi_home: Path) -> Iterator[Project]:
     root.chmod(0o711)
     project = Project(root, pulumi_home)
     try:
-        copy_project(_FILES, root)
+        copy_project(root)
         # The usual ports belong to the developer's own dev stack.
         port = ports.free_port()
         chosen = {"databasePort": port, "pgbouncerPort": ports.free_port([port])}

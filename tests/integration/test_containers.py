@@ -27,10 +27,6 @@ from tests.required import not_here
 SECONDS = 300
 pytestmark = pytest.mark.timeout(3 * SECONDS)
 WITH_PULUMI = shutil.which("pulumi") is not None
-FILES = (
-    *("*.py", "Pulumi*.yaml", "pyproject.toml", "uv.lock"),
-    *("components", "settings", "stack", "ops", "policies", "local"),
-)
 SERVICES = {"postgres", "pgbouncer", "valkey", "s3"}
 CLUSTER_ADDRESS = "10.77.0.1"
 """An address of the engine's machine that the pods of a developer's own cluster would reach."""
@@ -128,7 +124,7 @@ def project() -> Iterator[Project]:
     with running_engine() as engine:
         root = engine.folder / "project"
         root.mkdir()
-        copy_project(FILES, root)
+        copy_project(root)
         yield Project(engine=engine, root=root)
 
 
